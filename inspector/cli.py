@@ -1,0 +1,224 @@
+"""The command ``durascope``: serve databases in a browser, or say the same in a terminal."""
+
+import argparse
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import FrameType
+
+from inspector.config import Config, described, whole_port
+from runs import __version__
+from runs.errors import BadConfiguration, BadRequest, DurascopeError
+
+USAGE = """durascope serve PATH... [--host HOST] [--port PORT] [--open]
+       durascope PATH...                     the same
+       durascope demo [--host HOST] [--port PORT] [--open]
+       durascope check PATH... [--json]
+       durascope runs PATH [--status STATUS] [--workflow NAME] [--json]
+       durascope show PATH RUN_ID [--json]
+       durascope manage COMMAND..."""
+MAX_LIMIT = 10_000
+ABOUT = "Open the database of a durable-workflow engine and see what happened: runs, timelines, payloads."
+PATHS = """PATH is a SQLite file of DBOS or Obelisk, NAME=file to name it, a folder (new files in it are found
+while serving), or a glob in quotes. Files are only ever read."""
+NOTHING_TO_SERVE = """No database is given. Serve one, or a folder of them:
+
+    durascope serve PATH
+
+or look around with databases that come with Durascope:
+
+    durascope demo
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command. The exit code: 0, 1 where something can't be read or started, 2 where it was asked wrongly."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode still gets the facts
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["manage"]:
+        return _manage(given[1:])
+    if given[:1] not in ([name] for name in ("-h", "--help", "--version", *COMMANDS)):
+        given.insert(0, "serve")
+    options = _parser().parse_args(given)
+    try:
+        return COMMANDS[options.command](options)
+    except DurascopeError as problem:
+        print(f"durascope: {problem}", file=sys.stderr)
+        return 2 if isinstance(problem, BadRequest) else 1
+    except BrokenPipeError:
+        # The reader of our output (head, less) has seen enough; nothing may be written to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="durascope",
+        usage=USAGE,
+        description=f"{ABOUT}\n\n{PATHS}",
+        epilog=f"variables of the environment:\n{described()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"Durascope {__version__}")
+    commands = parser.add_subparsers(prog="durascope", dest="command", metavar="COMMAND", required=True)
+
+    serve = commands.add_parser("serve", help="serve databases in a browser", description=PATHS)
+    serve.add_argument("paths", nargs="*", metavar="PATH")
+    demo = commands.add_parser("demo", help="serve databases that come with Durascope, one of them live")
+    for command in (serve, demo):
+        command.add_argument("--host", help="the address to listen on (127.0.0.1)")
+        command.add_argument("--port", type=_port, help="the port (8765); 0 takes a free one")
+        command.add_argument("--open", action="store_true", help="open the browser")
+
+    check = commands.add_parser("check", help="engine, schema, sizes, runs and problems of each", description=PATHS)
+    check.add_argument("paths", nargs="+", metavar="PATH")
+
+    runs = commands.add_parser("runs", help="the runs of a database, newest first", description=PATHS)
+    runs.add_argument("path", metavar="PATH")
+    runs.add_argument("--status", action="append", default=[], help="only these; may repeat")
+    runs.add_argument("--workflow", default="", help="only this workflow")
+    runs.add_argument("--all", action="store_true", help="children too")
+    runs.add_argument("--limit", type=_limit, default=50, help="how many at most (50)")
+    runs.add_argument("--after", help="go on from the place that the last answer named")
+
+    show = commands.add_parser("show", help="one run, with its timeline as text")
+    show.add_argument("path", metavar="PATH")
+    show.add_argument("run_id", metavar="RUN_ID")
+    for command in (check, runs, show):
+        command.add_argument("--json", action="store_true", help="as JSON, like /api/v1/ answers it")
+
+    commands.add_parser("manage", help="Django's own commands, for developing", add_help=False)
+    return parser
+
+
+def _port(text: str) -> int:
+    try:
+        return whole_port(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {problem}") from None
+
+
+def _limit(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
+        raise argparse.ArgumentTypeError(f"not a whole number from 1 to {MAX_LIMIT:,}")
+    return int(text)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    config = _configured(options)
+    if options.paths:
+        if broken := [path for path in options.paths if len(path.splitlines()) != 1]:
+            raise BadConfiguration(f"{broken[0]!r} can't be served: it is empty or holds a line break.")
+        config = replace(config, paths=tuple(options.paths))
+    if not config.paths:
+        print(NOTHING_TO_SERVE, end="", file=sys.stderr)
+        return 2
+    return _run(config, opens=options.open)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from runs.demo import prepared
+
+    config = _configured(options)
+    # Until gunicorn takes over, a signal ends the process through the context below, which removes what it made.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _ended)
+    with prepared() as folder:
+        return _run(replace(config, paths=(str(folder),)), opens=options.open)
+
+
+def _ended(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _configured(options: argparse.Namespace) -> Config:
+    """The variables, and the options of the command that win over them. Raises BadConfiguration."""
+    config = Config.from_environ(os.environ)
+    given = {name: str(value) for name in ("host", "port") if (value := getattr(options, name)) is not None}
+    return Config.from_environ({**config.to_environ(), **{f"DURASCOPE_{n.upper()}": v for n, v in given.items()}})
+
+
+def _run(config: Config, *, opens: bool) -> int:
+    """Serves until a signal comes. Prints one line when it answers; what is missing is said before, on stderr."""
+    from inspector.server import Server, address, listen, open_browser
+
+    listener = listen(config.host, config.port)
+    url = address(listener)
+    os.environ.update(config.to_environ())  # Django's settings and the catalogue read it from there
+    count = _count(config.paths)
+    if not config.is_local:
+        print(
+            f"durascope: whoever reaches {config.host} can read everything: there is no sign-in yet.", file=sys.stderr
+        )
+
+    def ready() -> None:
+        noun = "database" if count == 1 else "databases"
+        print(f"Durascope serves {count or 'no'} {noun}{'' if count else ' yet'} at {url}", flush=True)
+        if opens:
+            open_browser(url)
+
+    try:
+        Server(config, listener, ready).run()
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _count(specs: Sequence[str]) -> int:
+    """How many databases there are now; what is missing is said on stderr, and served all the same: it may come."""
+    from runs.catalogue import Catalogue
+
+    for spec in specs:
+        found = Catalogue((spec,)).databases()
+        if not found:
+            print(f"durascope: nothing to read in {spec} yet", file=sys.stderr)
+        for database in found:
+            if database.source.facts() is None:
+                print(f"durascope: {database.source.place} is missing", file=sys.stderr)
+    return len(Catalogue(specs).databases())
+
+
+def _check(options: argparse.Namespace) -> int:
+    from runs.terminal import check
+
+    return check(options.paths, as_json=options.json)
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from runs.terminal import runs
+
+    query = {"status": options.status, "workflow": [options.workflow], "root": ["" if options.all else "true"]}
+    return runs(options.path, query, limit=options.limit, after=options.after, as_json=options.json)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from runs.terminal import show
+
+    return show(options.path, options.run_id, as_json=options.json)
+
+
+def _manage(arguments: Sequence[str]) -> int:
+    from django.core.management import execute_from_command_line
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inspector.settings")
+    execute_from_command_line(["durascope manage", *arguments])
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "serve": _serve,
+    "demo": _demo,
+    "check": _check,
+    "runs": _runs,
+    "show": _show,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

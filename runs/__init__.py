@@ -1,0 +1,29 @@
+"""Durascope's app: from files to pages, in one direction.
+
+    file ──► sources ──► engines ──► catalogue ──► timeline · diagnosis ──► views · api · cli
+                │           │
+                └── records · payloads · filters · paging · clock · errors ──┘
+
+A *source* opens a database for one short snapshot. An *engine* reads its schema into *records*. Pure functions turn records into
+timelines, diagnoses and decoded payloads. Views and the JSON interface put those before a person; nothing else knows Django.
+
+**The layer rule.** A module imports only from layers above its own in ``LAYERS``; ``tests/test_layers.py`` reads the imports and says so.
+Django is imported by the last layer and by ``inspector`` alone: everything else works in a bare Python shell.
+"""
+
+__version__ = "0.1.0"
+
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors", "clock", "wording"),
+    ("records", "addresses"),
+    ("filters", "paging", "payloads"),
+    ("sources",),
+    ("engines",),
+    ("catalogue",),
+    ("links", "lookup", "fleet"),
+    ("merge",),
+    ("timeline",),
+    ("diagnosis",),
+    ("views", "api", "templatetags", "urls", "apps", "demo"),
+    ("terminal",),
+)

@@ -1,0 +1,98 @@
+"""The parameters of the JSON interface, as its OpenAPI document says them; runs.lookup and runs.filters read them."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from runs.lookup import DEFAULT_LIMIT, MAX_LIMIT
+from runs.records import Status
+
+Parameter = Mapping[str, Any]
+
+DEFAULT_VALUE_LIMIT = 4 * 1024 * 1024
+MAX_VALUE_LIMIT = 64 * 1024 * 1024
+
+
+def _query(name: str, description: str, schema: Mapping[str, Any], **more: Any) -> Parameter:
+    return {"in": "query", "name": name, "required": False, "description": description, "schema": schema, **more}
+
+
+def _instant(name: str, description: str) -> Parameter:
+    return _query(name, description, {"type": "string", "format": "date-time"})
+
+
+def _text(name: str, description: str) -> Parameter:
+    return _query(name, description, {"type": "string", "maxLength": 2000})
+
+
+PLACE: tuple[Parameter, ...] = (
+    _query(
+        "limit",
+        "How many at most.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    _query("after", "Where to go on: the `next` of the answer before.", {"type": "string"}),
+)
+FILTERS: tuple[Parameter, ...] = (
+    _query(
+        "status",
+        "Runs of this status; give it several times for several.",
+        {"type": "array", "items": {"type": "string", "enum": [status.value for status in Status]}},
+        style="form",
+        explode=True,
+    ),
+    _text("workflow", "Runs of the workflow of this name."),
+    _text("q", "Runs whose id begins with this text, or whose error's text holds it."),
+    _instant("since", "Runs created at this instant or later."),
+    _instant("until", "Runs created before this instant."),
+    _instant("active_at", "Runs that had begun and not ended at this instant."),
+    _text("version", "Runs of this version of the application's code."),
+    _text("queue", "Runs of this queue."),
+    _query(
+        "root",
+        "true: only runs without a parent. false: only those with one. Left out: both.",
+        {"type": "string", "enum": ["true", "false"]},
+    ),
+)
+DATABASES: Parameter = _query(
+    "db",
+    "Only the database of this slug; give it several times for several.",
+    {"type": "array", "items": {"type": "string"}},
+    style="form",
+    explode=True,
+)
+VALUE: tuple[Parameter, ...] = (
+    _query(
+        "limit",
+        "About how many bytes of JSON the value may have; what doesn't fit is marked.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_VALUE_LIMIT, "default": DEFAULT_VALUE_LIMIT},
+    ),
+    _query(
+        "raw",
+        "Given without a value: the bytes as stored, as a file.",
+        {"type": "string", "maxLength": 0},
+        allowEmptyValue=True,
+    ),
+)
+
+STATUSES: Mapping[int, str] = {
+    400: "A parameter, or its value, is unknown.",
+    404: "There is no such database, run or payload.",
+    422: "The file is SQLite of an unknown schema.",
+    423: "The database is locked by another process.",
+    503: "The database can't be read.",
+}
+
+
+def described(
+    *parameters: Parameter,
+    answer: str,
+    errors: Collection[int] = tuple(STATUSES),
+    content: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the OpenAPI document says of an operation beside what its signature says.
+
+    ``answer`` describes the answer with status 200, ``content`` its forms other than JSON.
+    """
+    responses: dict[int, Any] = {status: {"description": STATUSES[status]} for status in errors}
+    responses[200] = {"description": answer} | ({"content": content} if content else {})
+    return {"parameters": [dict(parameter) for parameter in parameters], "responses": responses}

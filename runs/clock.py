@@ -1,0 +1,63 @@
+"""The one place that says what time it is, and the one reader of every engine's timestamps."""
+
+import os
+import re
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# T or space, Z or +00 or +00:00 or nothing (then UTC), 0 to 9 fraction digits: all forms both engines write.
+_TIMESTAMP = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?\s?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
+)
+
+
+def now() -> datetime:
+    """The present instant, aware, in UTC. ``DURASCOPE_NOW`` (RFC 3339) fixes it, so that a file can be seen as of a moment."""
+    fixed = os.environ.get("DURASCOPE_NOW")
+    if fixed and (instant := parse_instant(fixed)):
+        return instant
+    return datetime.now(UTC)
+
+
+def parse_instant(text: str | None) -> datetime | None:
+    """An aware UTC datetime (nanoseconds cut to microseconds), or None where the text is no instant Python can hold."""
+    if not isinstance(text, str) or not (match := _TIMESTAMP.fullmatch(text.strip())):
+        return None
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    try:
+        instant = datetime(
+            int(year), int(month), int(day), int(hour), int(minute), int(second or 0),
+            int((fraction or "0")[:6].ljust(6, "0")), UTC,
+        )  # fmt: skip
+        if zone and zone != "Z":
+            digits = zone[1:].replace(":", "").ljust(4, "0")
+            offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+            instant -= offset if zone[0] == "+" else -offset
+    except (ValueError, OverflowError):
+        return None
+    return instant
+
+
+def from_epoch_ms(value: object) -> datetime | None:
+    """An aware UTC datetime from milliseconds since 1970, or None where the value is no number or beyond year 9999."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return EPOCH + timedelta(milliseconds=value)
+    except (OverflowError, ValueError):
+        return None
+
+
+def to_epoch_ms(instant: datetime) -> int:
+    """Whole milliseconds since 1970, rounded down."""
+    return (instant - EPOCH) // timedelta(milliseconds=1)
+
+
+def rfc3339(instant: datetime | None) -> str | None:
+    """RFC 3339 in UTC, up to 6 fraction digits, none where they are zero: ``2026-11-22T13:07:29.866Z``."""
+    if instant is None:
+        return None
+    text = instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f"{instant.microsecond:06d}".rstrip("0")
+    return f"{text.rjust(19, '0')}{'.' + fraction if fraction else ''}Z"

@@ -1,0 +1,90 @@
+"""Obelisk: executions in t_state, their histories in t_execution_log, everything else around them.
+
+False friend: Obelisk's ``run_id`` is one lock lease, our *attempt*; our *run* is its execution. ``Run.version`` is the
+beginning of the component's digest; the filter takes that, a whole digest, or a deployment id.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from runs.engines.obelisk import bodies, detail, extras, family, history, logs, overview, runs, schema, sections, steps
+from runs.filters import Filter
+from runs.records import (
+    Body,
+    Cursor,
+    Event,
+    LogLine,
+    Names,
+    Overview,
+    Page,
+    Relatives,
+    Revision,
+    Run,
+    Section,
+    Status,
+    Step,
+)
+from runs.sources.base import Columns, Reader
+
+__all__ = ["Obelisk"]
+
+
+class Obelisk:
+    """One snapshot of an Obelisk database, of whatever release."""
+
+    slug: ClassVar[str] = "obelisk"
+    label: ClassVar[str] = "Obelisk"
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._snapshot = schema.Snapshot(reader, schema.layout(reader.tables))
+
+    @classmethod
+    def recognises(cls, tables: Mapping[str, Columns]) -> bool:
+        return schema.recognises(tables)
+
+    def revision(self) -> Revision:
+        return schema.revision(self._snapshot)
+
+    def overview(self) -> Overview:
+        return overview.overview(self._snapshot)
+
+    def names(self) -> Names:
+        return overview.names(self._snapshot)
+
+    def counts(self, where: Filter) -> Mapping[Status, int]:
+        return runs.counts(self._snapshot, where)
+
+    def runs(self, where: Filter, after: Cursor | None, limit: int) -> Page[Run]:
+        return runs.page(self._snapshot, where, after, limit)
+
+    def run(self, run_id: str) -> Run:
+        return detail.run(self._snapshot, run_id)
+
+    def long_ids(self, longer_than: int) -> list[str]:
+        return runs.long_ids(self._snapshot, longer_than)
+
+    def steps(self, run_id: str) -> tuple[Step, ...]:
+        return steps.steps(self._snapshot, run_id)
+
+    def relatives(self, run_id: str) -> Relatives:
+        return family.relatives(self._snapshot, run_id)
+
+    def events(self, run_id: str, after: int | None, limit: int) -> Page[Event]:
+        runs.demand(self._snapshot, run_id)
+        return history.events(self._snapshot, run_id, after, limit)
+
+    def logs(self, run_id: str, after: int | None, limit: int) -> Page[LogLine]:
+        runs.demand(self._snapshot, run_id)
+        return logs.lines(self._snapshot, run_id, after, limit)
+
+    def extras(self, run_id: str) -> tuple[Section, ...]:
+        runs.demand(self._snapshot, run_id)
+        return extras.sections(self._snapshot, run_id)
+
+    def payload(self, run_id: str, name: str) -> Body:
+        runs.demand(self._snapshot, run_id)
+        return bodies.body(self._snapshot, run_id, name)
+
+    def sections(self) -> tuple[Section, ...]:
+        return sections.sections(self._snapshot)

@@ -1,0 +1,121 @@
+"""Attempts out of log rows: one for each lock lease, which the engine calls a run."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from runs.engines.obelisk.failures import TIMED_OUT, attempt_error, outcome
+from runs.engines.obelisk.history import LogRow
+from runs.engines.obelisk.shapes import instant, mapping, text
+from runs.records import Attempt, ErrorSummary, HttpCall, Status
+
+
+@dataclass(slots=True)
+class _Lease:
+    id: str
+    executor: str
+    started_at: datetime | None
+    seen_at: datetime | None = field(init=False)
+    expires_at: datetime | None = None
+    recorded: bool = False  # history was written since it was last taken
+
+    def __post_init__(self) -> None:
+        self.seen_at = self.started_at
+
+    def ended(
+        self,
+        at: datetime | None,
+        status: Status,
+        error: ErrorSummary | None = None,
+        until: datetime | None = None,
+        http: tuple[HttpCall, ...] = (),
+    ) -> Attempt:
+        return Attempt(self.started_at, at, status, error, until, self.id, self.executor, http)
+
+
+def attempts(rows: Iterable[LogRow], held: str | None) -> tuple[Attempt, ...]:
+    """The attempts that the rows of one run tell of, oldest first; ``held`` is the lease that has its lock, or None.
+
+    Extensions of a lock belong to its attempt. For an activity an attempt is a try of its function. For a workflow it
+    is one replay of its code until it blocks: one that ended in a wait, or was given back, is *waiting*; only one that
+    timed out or trapped is *failed*.
+    """
+    found: list[Attempt] = []
+    lease: _Lease | None = None
+    for row in rows:
+        if row.variant == "locked":
+            taken = _taken(row)
+            if lease and lease.id != taken.id:
+                found.append(lease.ended(lease.seen_at, Status.WAITING))
+                lease = None
+            lease = lease or taken
+            lease.seen_at, lease.expires_at, lease.recorded = row.at, taken.expires_at, False
+        elif lease and row.variant == "history_event":
+            lease.seen_at, lease.recorded = row.at, True
+        elif lease and (attempt := _end(lease, row)):
+            found.append(attempt)
+            lease = None
+    if lease:
+        held_now = lease.id == held
+        found.append(lease.ended(None, Status.RUNNING) if held_now else lease.ended(lease.seen_at, Status.WAITING))
+    return tuple(found)
+
+
+def count(found: tuple[Attempt, ...], component_type: str) -> int | None:
+    """How often it was tried; None for a stub, which nobody tries: somebody answers it.
+
+    Leases of a workflow are no tries: it counts once, and once more after each that failed for now.
+    """
+    if component_type == "activity_stub":
+        return None
+    if component_type == "activity" or not found:
+        return len(found)
+    failed = sum(attempt.status is Status.FAILED and attempt.until is not None for attempt in found)
+    return failed + (not (found[-1].status is Status.FAILED and found[-1].until is not None))
+
+
+def _taken(row: LogRow) -> _Lease:
+    name = text(row.content.get("run_id")) or f"row {row.version}"
+    lease = _Lease(name, text(row.content.get("executor_id")), row.at)
+    lease.expires_at = instant(row.content.get("lock_expires_at"))
+    return lease
+
+
+def _end(lease: _Lease, row: LogRow) -> Attempt | None:
+    until = instant(row.content.get("backoff_expires_at"))
+    http = http_calls(row)
+    match row.variant:
+        case "temporarily_failed":
+            return lease.ended(row.at, Status.FAILED, attempt_error(row.content, row.clipped), until, http)
+        case "temporarily_timed_out":
+            return lease.ended(row.at, Status.FAILED, TIMED_OUT, until, http)
+        case "unlocked":
+            later = until if until and row.at and until > row.at else None
+            return lease.ended(row.at, Status.WAITING, until=later, http=http)
+        case "finished":
+            status, error = outcome(row.retval, row.clipped)
+            if lease.recorded and lease.expires_at and row.at and row.at > lease.expires_at:
+                # Somebody ended a run that was waiting, by cancelling it: its last lease had ended long before.
+                return lease.ended(lease.seen_at, Status.WAITING, http=http)
+            return lease.ended(row.at, status, error, http=http)
+    return None
+
+
+def http_calls(row: LogRow) -> tuple[HttpCall, ...]:
+    """The HTTP requests that the attempt made which this row ended."""
+    traces = row.content.get("http_client_traces")
+    return tuple(_http_call(mapping(trace)) for trace in traces) if isinstance(traces, list) else ()
+
+
+def _http_call(trace: Any) -> HttpCall:
+    request, response = mapping(trace.get("req")), mapping(trace.get("resp"))
+    status = mapping(response.get("status"))
+    words = next((str(status[key]) for key in ("Ok", "ok", "Err", "err") if key in status), "no answer")
+    return HttpCall(
+        method=text(request.get("method")),
+        uri=text(request.get("uri")),
+        sent_at=instant(request.get("sent_at")),
+        finished_at=instant(response.get("finished_at")),
+        outcome=words,
+    )

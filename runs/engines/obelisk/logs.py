@@ -1,0 +1,88 @@
+"""What the application wrote: levelled messages, and chunks of its standard output and error."""
+
+from collections.abc import Sequence
+
+from runs.engines.obelisk.schema import Snapshot
+from runs.engines.obelisk.shapes import instant, text, whole
+from runs.records import Cursor, LogLine, Page
+from runs.sources.base import Value
+
+LEVELS = {1: "trace", 2: "debug", 3: "info", 4: "warn", 5: "error"}
+STREAMS = {1: "stdout", 2: "stderr"}
+MOST = 64 * 1024  # bytes or characters of one entry that are shown
+
+_COLUMNS = """g.id, g.created_at, g.run_id, g.level, g.stream_type, octet_length(COALESCE(g.message, g.payload)),
+    CASE WHEN octet_length(g.message) <= :most THEN g.message ELSE substr(g.message, 1, :most) END,
+    CASE WHEN octet_length(g.payload) <= :most THEN g.payload ELSE substr(g.payload, 1, :most) END"""
+
+_LINES = """SELECT $columns
+FROM {schema}t_log g WHERE g.execution_id = :id AND g.id > :after ORDER BY g.id LIMIT :limit"""
+
+# The chunk of the same stream before or after one: a character's bytes may lie in both.
+_BEFORE = """SELECT substr(g.payload, -3) FROM {schema}t_log g
+WHERE g.execution_id = :id AND g.run_id = :lease AND g.stream_type = :stream AND g.id < :position
+ORDER BY g.id DESC LIMIT 1"""
+_AFTER = """SELECT substr(g.payload, 1, 3) FROM {schema}t_log g
+WHERE g.execution_id = :id AND g.run_id = :lease AND g.stream_type = :stream AND g.id > :position
+ORDER BY g.id LIMIT 1"""
+
+
+def lines(snapshot: Snapshot, run_id: str, after: int | None, limit: int) -> Page[LogLine]:
+    """Entries as they were stored, each by its id. A chunk of a stream may hold several lines, or end within one.
+
+    A character that two chunks share is whole in the later one. The engine writes entries in batches and may lose some.
+    """
+    if not {"stream_type", "payload", "message", "level"} <= snapshot.tables.get("t_log", {}).keys():
+        return Page()
+    params: dict[str, Value] = {"id": run_id, "after": -1 if after is None else after, "limit": limit + 1, "most": MOST}
+    rows = snapshot.rows(_LINES, params, columns=_COLUMNS)
+    found = tuple(_line(snapshot, run_id, row) for row in rows[:limit])
+    return Page(rows=found, next=Cursor(at=found[-1].position, id=run_id) if found and len(rows) > limit else None)
+
+
+def _line(snapshot: Snapshot, run_id: str, row: Sequence[Value]) -> LogLine:
+    position, created_at, lease, level, stream, size, message, payload = row
+    words = _decoded(snapshot, run_id, row) if isinstance(payload, bytes) else text(message)
+    if (whole(size) or 0) > MOST:
+        words += f"… ({whole(size):,} bytes in all)"
+    return LogLine(
+        position=whole(position) or 0,
+        at=instant(created_at),
+        level="" if level is None else LEVELS.get(whole(level) or 0, str(level)),
+        stream="" if stream is None else STREAMS.get(whole(stream) or 0, str(stream)),
+        text=words.removesuffix("\n"),
+        attempt=text(lease),
+    )
+
+
+def _decoded(snapshot: Snapshot, run_id: str, row: Sequence[Value]) -> str:
+    position, _, lease, _, stream, _, _, payload = row
+    data = payload if isinstance(payload, bytes) else b""
+    key: dict[str, Value] = {"id": run_id, "lease": lease, "stream": stream, "position": position}
+    if _leading(data):
+        begun = _unfinished(_neighbour(snapshot, _BEFORE, key))
+        data = begun + data
+    if (open_ended := _unfinished(data)) and _leading(_neighbour(snapshot, _AFTER, key)):
+        data = data[: -len(open_ended)]
+    return data.decode("utf-8", "replace")
+
+
+def _neighbour(snapshot: Snapshot, sql: str, key: dict[str, Value]) -> bytes:
+    found = snapshot.rows(sql, key)
+    return value if found and isinstance(value := found[0][0], bytes) else b""
+
+
+def _leading(data: bytes) -> bool:
+    """Whether the bytes begin within a character."""
+    return bool(data) and data[0] & 0xC0 == 0x80
+
+
+def _unfinished(data: bytes) -> bytes:
+    """The beginning of a character that the bytes end with, or nothing."""
+    for length in range(1, min(3, len(data)) + 1):
+        lead = data[-length]
+        if lead & 0xC0 == 0x80:
+            continue
+        wanted = 2 if lead & 0xE0 == 0xC0 else 3 if lead & 0xF0 == 0xE0 else 4 if lead & 0xF8 == 0xF0 else 1
+        return data[-length:] if wanted > length else b""
+    return b""

@@ -1,0 +1,145 @@
+"""Everything that can go wrong, as one tree. The docstring of a class is the first sentence a person reads.
+
+    DurascopeError                    500
+    ├── NotFound                      404
+    │   ├── DatabaseNotFound
+    │   ├── RunNotFound
+    │   ├── StepNotFound
+    │   ├── PayloadNotFound
+    │   └── AddressNotFound
+    ├── BadRequest                    400
+    │   ├── BadFilter
+    │   ├── BadCursor
+    │   └── MethodNotAllowed          405
+    ├── BadConfiguration              500   said at the start, never to a browser
+    └── Unreadable                    503   one database can't be read; the others can
+        ├── FileMissing
+        ├── NotAFile
+        ├── NotSQLite
+        ├── UnknownSchema             422
+        ├── Damaged
+        ├── NotPermitted
+        ├── DatabaseLocked            423
+        ├── DatabaseBusy
+        └── QueryTooSlow
+
+Each carries a ``detail`` (what happened here, in words) and, where there is one, a ``remedy`` (what to do).
+"""
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class DurascopeError(Exception):
+    """Something went wrong inside Durascope."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self, detail: str = "", *, remedy: str = "") -> None:
+        self.detail = detail
+        self.remedy = remedy
+        super().__init__(detail)
+
+    @property
+    def title(self) -> str:
+        """The class's own first sentence."""
+        return (type(self).__doc__ or type(self).__name__).strip().splitlines()[0]
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.title, self.detail, self.remedy) if part)
+
+
+class NotFound(DurascopeError):
+    """There is nothing at this address."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class DatabaseNotFound(NotFound):
+    """No database has this name."""
+
+
+class RunNotFound(NotFound):
+    """The database has no run with this id."""
+
+
+class StepNotFound(NotFound):
+    """The run has no such step."""
+
+
+class PayloadNotFound(NotFound):
+    """The run has no such payload."""
+
+
+class AddressNotFound(NotFound):
+    """There is no page at this address."""
+
+
+class BadRequest(DurascopeError):
+    """The request can't be understood."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class BadFilter(BadRequest):
+    """A filter can't be understood."""
+
+
+class BadCursor(BadRequest):
+    """The place to go on from can't be understood."""
+
+
+class MethodNotAllowed(BadRequest):
+    """This address can only be read."""
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+
+
+class BadConfiguration(DurascopeError):
+    """A setting can't be understood."""
+
+
+class Unreadable(DurascopeError):
+    """The database can't be read."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class FileMissing(Unreadable):
+    """File missing."""
+
+
+class NotAFile(Unreadable):
+    """Not a regular file."""
+
+
+class NotSQLite(Unreadable):
+    """Not a SQLite database."""
+
+
+class UnknownSchema(Unreadable):
+    """SQLite of an unknown schema."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class Damaged(Unreadable):
+    """The database is damaged."""
+
+
+class NotPermitted(Unreadable):
+    """The database may not be read."""
+
+
+class DatabaseLocked(Unreadable):
+    """The database is locked by another process."""
+
+    status = HTTPStatus.LOCKED
+
+
+class DatabaseBusy(Unreadable):
+    """The database kept changing while it was read."""
+
+
+class QueryTooSlow(Unreadable):
+    """The query took longer than allowed and was stopped."""

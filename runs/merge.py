@@ -1,0 +1,158 @@
+"""The runs of many databases as one list, newest first: every run exactly once while paging.
+
+The order is: newest created_at first; at the same instant by slug; within one database as its engine sorts. A cursor
+names the last run shown, and from it follows what each database has left: one whose slug comes before the cursor's has
+shown all of that instant, one whose slug comes after it none, and the cursor's own goes on after that run. So a cursor
+is short for any number of databases, and one that is added, lost or unreadable between two pages disturbs no other.
+"""
+
+import base64
+import binascii
+import heapq
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from runs.addresses import decode, encode, is_digest
+from runs.clock import EPOCH
+from runs.engines.base import Engine
+from runs.errors import BadCursor, DurascopeError
+from runs.filters import Filter
+from runs.fleet import Readable, read_each
+from runs.records import Cursor, Page, Run
+
+MAX_LENGTH = 4000
+_READ_ON = 500  # rows a query, where one page did not reach past the runs of the cursor's own instant
+_TICK = timedelta(microseconds=1)  # the finest difference between two created_at
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Some runs, each with its database's slug, and the place to go on from.
+
+    ``problems`` are the databases that could not be asked; ``partial`` says, by slug, which did not search everything.
+    """
+
+    rows: tuple[tuple[str, Run], ...]
+    next: str | None
+    problems: tuple[tuple[str, DurascopeError], ...]
+    partial: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The last run shown. ``segment`` is its id as addresses write it: short, however long the id is."""
+
+    at: datetime
+    slug: str
+    segment: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Remainder:
+    """What one database has left to show: enough runs for a page, and whether there are more."""
+
+    slug: str
+    runs: tuple[Run, ...]
+    more: bool
+    partial: str
+
+
+def merged_runs(databases: Sequence[Readable], where: Filter, after: str | None, limit: int) -> Merged:
+    """At most ``limit`` runs of all the databases together, those after the cursor ``after``. Raises BadCursor."""
+    place = _read_place(after)
+    answers = read_each(databases, lambda slug, engine: _remainder(slug, engine, where, place, limit))
+    remainders = [answer for answer in answers if isinstance(answer, _Remainder)]
+    streams = [[(remainder.slug, run) for run in remainder.runs] for remainder in remainders]
+    ordered = list(heapq.merge(*streams, key=lambda row: (EPOCH - row[1].created_at, row[0])))
+    more = len(ordered) > limit or any(remainder.more for remainder in remainders)
+    rows = tuple(ordered[:limit])
+    return Merged(
+        rows=rows,
+        next=_write_place(*rows[-1]) if rows and more else None,
+        problems=tuple(
+            (database.slug, answer)
+            for database, answer in zip(databases, answers, strict=True)
+            if isinstance(answer, DurascopeError)
+        ),
+        partial=tuple((remainder.slug, remainder.partial) for remainder in remainders if remainder.partial),
+    )
+
+
+def _remainder(slug: str, engine: Engine, where: Filter, place: _Place | None, limit: int) -> _Remainder:
+    """The next ``limit`` runs of one database, at least; fewer only where it has no more."""
+    if place is not None:
+        where = replace(where, until=_until(where.until, place, including=slug >= place.slug))
+    own = place if place is not None and slug == place.slug else None
+    page = engine.runs(where, None, limit)
+    rows = list(page.rows)
+    while page.next is not None and own is not None and not _passed(rows, own):
+        page = _go_on(engine, where, page.next, rows)
+    rows = _unseen(rows, own) if own is not None else rows
+    while page.next is not None and len(rows) < limit and not page.partial:
+        page = _go_on(engine, where, page.next, rows)
+    return _Remainder(slug, tuple(rows), page.next is not None, page.partial)
+
+
+def _go_on(engine: Engine, where: Filter, after: Cursor, rows: list[Run]) -> Page[Run]:
+    page = engine.runs(where, after, _READ_ON)
+    rows.extend(page.rows)
+    return page
+
+
+def _until(until: datetime | None, place: _Place, *, including: bool) -> datetime | None:
+    """The end, itself not included, of what a database may still show: before the place's instant, or with it."""
+    try:
+        end = place.at + _TICK if including else place.at
+    except OverflowError:  # the last instant there is
+        return until
+    return end if until is None else min(until, end)
+
+
+def _passed(rows: Sequence[Run], place: _Place) -> bool:
+    """Whether the rows reach the place's run, or an older instant: it is gone, or the filter leaves it out by now."""
+    return bool(rows) and (rows[-1].created_at < place.at or any(_is(run, place) for run in rows))
+
+
+def _unseen(rows: Sequence[Run], place: _Place) -> list[Run]:
+    """The rows after the place's run. Where that is gone, those that sort after it by their id."""
+    for number, run in enumerate(rows):
+        if _is(run, place):
+            return list(rows[number + 1 :])
+    if is_digest(
+        place.segment
+    ):  # an id that is gone can't be compared: rather the runs of one instant twice than never
+        return list(rows)
+    gone = _sortable(decode(place.segment))
+    return [run for run in rows if run.created_at < place.at or _sortable(run.id) < gone]
+
+
+def _is(run: Run, place: _Place) -> bool:
+    return run.created_at == place.at and encode(run.id) == place.segment
+
+
+def _sortable(run_id: str) -> bytes:
+    return run_id.encode("utf-8", "surrogatepass")  # as SQLite compares text
+
+
+def _write_place(slug: str, run: Run) -> str:
+    raw = json.dumps([(run.created_at - EPOCH) // _TICK, slug, encode(run.id)], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _read_place(text: str | None) -> _Place | None:
+    """The place that ``_write_place`` wrote; None for empty. Raises BadCursor for anything else."""
+    if not text:
+        return None
+    try:
+        if len(text) > MAX_LENGTH:
+            raise ValueError("too long to be one of ours")
+        at, slug, segment = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        if type(at) is not int or not isinstance(slug, str) or not isinstance(segment, str):
+            raise TypeError("not what a cursor holds")
+        if not is_digest(segment):
+            decode(segment)
+        return _Place(EPOCH + at * _TICK, slug, segment)
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
+        raise BadCursor(remedy="Start again from the first page.") from None

@@ -1,0 +1,22 @@
+"""From a run and its steps to a drawing: pure, without a database, without HTML."""
+
+from runs.timeline.layout import Branch, Row, Timeline, lay_out
+from runs.timeline.ledger import Ledger, keep_ledger
+from runs.timeline.scale import Gap, Scale, Tick
+from runs.timeline.spans import Pattern, Segment, Span, Tone
+
+__all__ = [
+    "Branch",
+    "Gap",
+    "Ledger",
+    "Pattern",
+    "Row",
+    "Scale",
+    "Segment",
+    "Span",
+    "Tick",
+    "Timeline",
+    "Tone",
+    "keep_ledger",
+    "lay_out",
+]

@@ -1,0 +1,42 @@
+"""Every page's address. Run ids are written by runs.addresses, so that any id survives a server and a router."""
+
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
+
+from runs import addresses
+from runs.views import database, fleet, pages, payload, run, runs, search
+
+
+class Segment(StringConverter):
+    """A run id as runs.addresses writes it; decoding it is the view's affair, since long ids need the database."""
+
+    regex = addresses.PATTERN
+
+
+class Slug(StringConverter):
+    """The short name of a database."""
+
+    regex = "[A-Za-z0-9_.~-]+"
+
+
+class PayloadName(StringConverter):
+    """A records.Payload's name."""
+
+    regex = "[A-Za-z0-9_~.-]+"
+
+
+register_converter(Segment, "id")
+register_converter(Slug, "db")
+register_converter(PayloadName, "payload")
+
+urlpatterns = [
+    path("", fleet.fleet),
+    path("runs/", runs.runs),
+    path("search/", search.search),
+    path("keys/", pages.keys),
+    path("db/<db:slug>/", database.database),
+    path("db/<db:slug>/runs/", runs.runs),
+    path("db/<db:slug>/runs/<id:segment>/", run.run),
+    path("db/<db:slug>/runs/<id:segment>/payloads/<payload:name>/", payload.payload),
+    path("db/<db:slug>/runs/<id:segment>/<str:tab>/", run.run),
+]

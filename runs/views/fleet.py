@@ -1,0 +1,38 @@
+"""The fleet: one row a database, what needs a look first."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from runs import clock
+from runs.catalogue import served
+from runs.fleet import Contents, Entry, survey
+from runs.views.live import tag_of, unchanged
+from runs.views.preferences import remember
+
+
+def fleet(request: HttpRequest) -> HttpResponse:
+    """``GET /``."""
+    databases = served().databases()
+    tag = tag_of(databases)
+    if answer := unchanged(request, tag):
+        return answer
+    entries = sorted(survey(databases), key=_urgency)
+    readable = [entry.contents for entry in entries if isinstance(entry.contents, Contents)]
+    context = {
+        "here": "fleet",
+        "live_tag": tag,
+        "entries": entries,
+        "readable": len(readable),
+        "failures": sum(sum(contents.overview.failures) for contents in readable),
+        "now": clock.now(),
+        "specs": served().specs,
+    }
+    response = render(request, "runs/fleet.html", context)
+    remember(request, response)
+    return response
+
+
+def _urgency(entry: Entry) -> tuple[bool, int, str]:
+    if isinstance(entry.contents, Contents):
+        return False, -sum(entry.contents.overview.failures), entry.slug
+    return True, 0, entry.slug

@@ -1,0 +1,141 @@
+"""The list of runs: of one database, or of all of them merged; everything that is chosen is in the address."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from runs import clock
+from runs.catalogue import Database, served
+from runs.engines.base import Engine
+from runs.errors import BadFilter, DurascopeError
+from runs.filters import Filter
+from runs.fleet import read_each
+from runs.lookup import ListQuery, list_query
+from runs.merge import Merged, merged_runs
+from runs.records import Names, Status
+from runs.views.live import tag_of, unchanged
+from runs.views.preferences import COOKIES, preferences, remember
+from runs.wording import clock_time, visible
+
+WITHIN = {"1h": ("last hour", timedelta(hours=1)), "24h": ("last 24 h", timedelta(days=1)), "7d": ("last 7 d", timedelta(days=7))}
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One filter that is set, and the parameter that leaves the address when it is removed."""
+
+    label: str
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """Over all databases that could be asked: runs by status under the other filters, and what a filter can be set to."""
+
+    counts: dict[Status, int]
+    names: Names
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
+    """``GET /runs/`` and ``GET /db/<slug>/runs/``."""
+    databases = _databases(request, slug)
+    tag = tag_of(databases)
+    if answer := unchanged(request, tag):
+        return answer
+    asked = _asked(request)
+    merged = merged_runs(databases, asked.where, asked.after, asked.limit)
+    facets = _facets(databases, asked.where)
+    context = {
+        "here": "runs",
+        "live_tag": tag,
+        "slug": slug,
+        "databases": databases,
+        "all_slugs": [database.slug for database in served().databases()],
+        "chosen": request.GET.getlist("db"),
+        "asked": asked,
+        "where": asked.where,
+        "merged": merged,
+        "facets": facets,
+        "chips": list(_chips(request, asked.where)),
+        "within": request.GET.get("within", ""),
+        "within_choices": [(key, label) for key, (label, _) in WITHIN.items()],
+        "children": request.GET.get("children") == "show",
+        "searched": asked.where.q,
+        "partial": _partial(merged),
+    }
+    response = render(request, "runs/runs.html", context)
+    remember(request, response)
+    return response
+
+
+def _databases(request: HttpRequest, slug: str) -> tuple[Database, ...]:
+    if slug:
+        return (served().database(slug),)
+    chosen = [name for name in request.GET.getlist("db") if name]
+    return tuple(served().database(name) for name in chosen) if chosen else served().databases()
+
+
+def _asked(request: HttpRequest) -> ListQuery:
+    asked = list_query(dict(request.GET.lists()), also=("db", "within", "children", *COOKIES))
+    where = asked.where
+    within = request.GET.get("within", "")
+    if within:
+        if within not in WITHIN:
+            raise BadFilter(f"within={within[:20]!r} is not one of {', '.join(WITHIN)}.")
+        where = replace(where, since=clock.now() - WITHIN[within][1])
+    # A list of what people started: children are seen inside their parents until they are asked for, or looked for.
+    if where.root is None and request.GET.get("children") != "show" and not where.q:
+        where = replace(where, root=True)
+    return replace(asked, where=where)
+
+
+def _facets(databases: tuple[Database, ...], where: Filter) -> Facets:
+    def ask(_slug: str, engine: Engine) -> tuple[dict[Status, int], Names]:
+        return dict(engine.counts(where)), engine.names()
+
+    counts: dict[Status, int] = {}
+    workflows: dict[str, int] = {}
+    versions: dict[str, int] = {}
+    queues: dict[str, int] = {}
+    for answer in read_each(databases, ask):
+        if isinstance(answer, DurascopeError):
+            continue
+        for status, count in answer[0].items():
+            counts[status] = counts.get(status, 0) + count
+        for into, names in ((workflows, answer[1].workflows), (versions, answer[1].versions), (queues, answer[1].queues)):
+            for name, count in names:
+                into[name] = into.get(name, 0) + count
+    return Facets(counts, Names(*(tuple(sorted(found.items())) for found in (workflows, versions, queues))))
+
+
+def _chips(request: HttpRequest, where: Filter) -> list[Chip]:
+    zone = preferences(request).zone
+    chips = [Chip(name, "db") for name in (request.GET.getlist("db")[:1] if request.GET.get("db") else [])]
+    if where.statuses:
+        chips.append(Chip(", ".join(status for status in Status if status in where.statuses), "status"))
+    for parameter, text in (("workflow", where.workflow), ("q", where.q), ("version", where.version), ("queue", where.queue)):
+        if text:
+            chips.append(Chip(f"{parameter} {visible(text)}" if parameter != "q" else f"“{visible(text)}”", parameter))
+    if request.GET.get("within"):
+        chips.append(Chip(WITHIN[request.GET["within"]][0], "within"))
+    elif where.since:
+        chips.append(Chip(f"from {clock_time(where.since, zone)}", "since"))
+    if where.until:
+        chips.append(Chip(f"before {clock_time(where.until, zone)}", "until"))
+    if where.active_at:
+        chips.append(Chip(f"active at {clock_time(where.active_at, zone)}", "active_at"))
+    if request.GET.get("children") == "show":
+        chips.append(Chip("children too", "children"))
+    if request.GET.get("root"):
+        chips.append(Chip("no children" if where.root else "children only", "root"))
+    return chips
+
+
+def _partial(merged: Merged) -> str:
+    return " ".join(f"{slug}: {words}" for slug, words in merged.partial)

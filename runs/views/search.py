@@ -1,0 +1,49 @@
+"""The search box: an id, or a native link that holds one, opens the run wherever it is; anything else becomes a list."""
+
+import re
+from urllib.parse import unquote, urlencode, urlsplit
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+
+from runs import links
+from runs.catalogue import served
+from runs.engines.base import Engine
+from runs.errors import DurascopeError
+from runs.fleet import read_each
+
+_LINK = re.compile(r"/(?:execution|executions|workflow|workflows|workflow-uuid|runs)/([^/?#]+(?:/[^?#]*)?)")
+
+
+def search(request: HttpRequest) -> HttpResponse:
+    """``GET /search/?q=``: a redirect to the run, or to the list of runs that match."""
+    text = request.GET.get("q", "").strip()
+    if not text or len(text) > 4000:
+        return redirect("/runs/")
+    databases = served().databases()
+    for candidate in _candidates(text):
+
+        def has(slug: str, engine: Engine, wanted: str = candidate) -> str:
+            return engine.run(wanted).id
+
+        found = [
+            (database.slug, answer)
+            for database, answer in zip(databases, read_each(databases, has), strict=True)
+            if not isinstance(answer, DurascopeError)
+        ]
+        if len(found) == 1:
+            return HttpResponseRedirect(links.run_page(*found[0]))
+        if found:
+            return render(request, "runs/found.html", {"here": "runs", "searched": text, "found": found})
+    return HttpResponseRedirect(f"/runs/?{urlencode({'q': text})}")
+
+
+def _candidates(text: str) -> list[str]:
+    """The text itself, and the id inside a link of an engine's own dashboard."""
+    candidates = [text]
+    if match := _LINK.search(urlsplit(text).path if "://" in text else text):
+        inner = unquote(match[1]).strip("/")
+        candidates += [inner, inner.split("/")[0]]
+    return list(dict.fromkeys(candidates))
+
+

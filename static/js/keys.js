@@ -1,0 +1,71 @@
+/* Keys, off while typing. The rows of a list or a timeline are its links; focus is where the reader is. */
+import { copy } from "./copy.js";
+
+const GO = { f: "/", r: "/runs/" };
+let prefix = "";
+
+const rows = () => [...document.querySelectorAll(".row > a.name, .tbl.runs tbody .key a, .tbl.fleet tbody .key a")];
+const failures = () => rows().filter((link) => link.closest(".row.bad, tr")?.querySelector(".c-fail"));
+
+function move(links, by) {
+  if (!links.length) return;
+  const here = links.indexOf(document.activeElement);
+  const all = rows();
+  let next = here + by;
+  if (here < 0) {
+    const from = all.indexOf(document.activeElement);
+    next = by > 0 ? links.findIndex((link) => all.indexOf(link) > from) : links.findLastIndex((link) => all.indexOf(link) < from);
+  }
+  const link = links[Math.min(Math.max(next, 0), links.length - 1)];
+  link.focus();
+  link.scrollIntoView({ block: "nearest" });
+}
+
+function follow(selector) {
+  document.querySelector(selector)?.click();
+}
+
+const actions = {
+  "/": () => document.getElementById("q").focus(),
+  "?": () => { location.href = "/keys/"; },
+  j: () => move(rows(), 1),
+  k: () => move(rows(), -1),
+  n: () => move(failures(), 1),
+  p: () => move(failures(), -1),
+  o: () => document.activeElement.closest(".row")?.querySelector(".tw")?.click(),
+  e: () => document.querySelectorAll(".json details").forEach((details) => { details.open = true; }),
+  w: () => document.querySelectorAll(".json details").forEach((details) => { details.open = false; }),
+  u: () => follow("[data-up]"),
+  y: () => follow("button[data-copy]"),
+  c: () => navigator.clipboard && copy(location.href, "Link"),
+  t: () => follow("[data-theme-switch]"),
+  Escape: () => follow("[data-close]"),
+};
+
+function typing(target) {
+  return target.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
+}
+
+export function startKeys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (typing(event.target)) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (prefix === "g") {
+      prefix = "";
+      if (GO[event.key]) location.href = GO[event.key];
+      return;
+    }
+    if (event.key === "g") {
+      prefix = "g";
+      setTimeout(() => { prefix = ""; }, 1000);
+      return;
+    }
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}

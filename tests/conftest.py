@@ -1,0 +1,99 @@
+"""Real databases, unpacked afresh: nothing here ever opens the packed originals for writing."""
+
+import hashlib
+import io
+import json
+import lzma
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parent
+PACKED = (TESTS / "databases", TESTS.parent / "runs" / "demo" / "databases")
+DBOS = tuple(sorted(p.name.removesuffix(".sqlite.xz") for folder in PACKED for p in folder.glob("[cgmz]*.sqlite.xz")))
+OBELISK = ("old-0.38.3", "shop", "shop-early", "shop-fork", "shop-live", "shop-staging")
+
+
+def packed(name: str) -> Path:
+    """The xz file of a database, wherever it lies."""
+    suffix = ".tar.xz" if name == "shop-live" else ".sqlite.xz"
+    return next(path for folder in PACKED if (path := folder / f"{name}{suffix}").exists())
+
+
+def unpack(name: str, into: Path) -> Path:
+    """The database file, with its -wal and -shm for shop-live, in a folder of its own."""
+    into.mkdir(parents=True, exist_ok=True)
+    data = lzma.decompress(packed(name).read_bytes())
+    if name != "shop-live":
+        target = into / f"{name}.sqlite"
+        target.write_bytes(data)
+        return target
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        archive.extractall(into, filter="data")
+    (main,) = into.rglob("*.sqlite")
+    return main
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+    """``unpacked("shop")``: a path that is shared by the session and may only be read. Checked at the end: no file changed."""
+    base = tmp_path_factory.mktemp("databases")
+    paths: dict[str, Path] = {}
+    before: dict[Path, str] = {}
+
+    def get(name: str) -> Path:
+        if name not in paths:
+            paths[name] = unpack(name, base / name)
+            before.update(_hashes(paths[name].parent))
+        return paths[name]
+
+    yield get
+    after = {file: digest for path in paths.values() for file, digest in _hashes(path.parent).items()}
+    assert after == before, "a test changed a shared database or left a file beside it"
+
+
+@pytest.fixture
+def fresh(unpacked: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """``fresh("shop")``: a copy for this test alone, which may be written."""
+
+    def get(name: str) -> Path:
+        original = unpacked(name)
+        folder = tmp_path / name
+        if not folder.exists():
+            shutil.copytree(original.parent, folder)
+        return folder / original.name
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable[[str], Any]:
+    """``oracle("shop")``: the Obelisk engine's own answers about that file."""
+    read: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in read:
+            read[name] = json.loads(lzma.decompress((TESTS / "databases" / f"{name}.oracle.json.xz").read_bytes()))
+        return read[name]
+
+    return get
+
+
+def _hashes(folder: Path) -> dict[Path, str]:
+    # SQLite may refresh the bytes of an existing -shm, its scratch index; everything else must stay.
+    return {
+        path: "shm" if path.name.endswith("-shm") else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _originals_stay() -> Iterator[None]:
+    before = {folder: _hashes(folder) for folder in PACKED}
+    yield
+    assert {folder: _hashes(folder) for folder in PACKED} == before, "a test changed a packed database"
