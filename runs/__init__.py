@@ -7,8 +7,8 @@
 A *source* opens a database for one short snapshot. An *engine* reads its schema into *records*. Pure functions turn records into
 timelines, diagnoses and decoded payloads. Views and the JSON interface put those before a person; nothing else knows Django.
 
-**The layer rule.** A module imports only from layers above its own in ``LAYERS``; ``tests/test_layers.py`` reads the imports and says so.
-Django is imported by the last layer and by ``inspector`` alone: everything else works in a bare Python shell.
+**The layer rule.** A module imports only from layers above its own in ``LAYERS``; ``tests/test_layers.py`` reads the imports and
+says so. Django is imported by the last layers and by ``inspector`` alone: everything else works in a bare Python shell.
 """
 
 __version__ = "0.1.0"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from runs import wording
+from runs import clock, wording
 from runs.records import Run, Status, Step, StepKind
 from runs.timeline.spans import Tone, tone
 
@@ -22,17 +22,37 @@ class Diagnosis:
     rest: str = ""
 
 
+def known_until(run: Run, newest: datetime | None) -> tuple[datetime, bool]:
+    """The last instant that is known about a run, and whether its file is stale: now while somebody writes it, its ``newest``
+    recorded event once nobody did for a while; for a finished run its own last instant."""
+    own = max(moment for moment in (run.last_event_at, run.finished_at, run.created_at) if moment is not None)
+    if run.status.finished:
+        return own, False
+    present, seen = clock.now(), max(own, newest or own)
+    return (seen, True) if present - seen > STALE else (max(present, seen), False)
+
+
 def failing_step(run: Run, steps: Sequence[Step]) -> Step | None:
-    """The step whose failure became the run's: the last one that failed with the run's own error; else the last recorded step,
-    if it failed. None for an error of the workflow's own code, and for a failure that was caught."""
+    """The step whose failure became the run's: the last one that failed with the run's own error, or with one that the run's
+    error quotes; else the step that ended last, if it failed. None for an error of the workflow's own code, and for a failure
+    that was caught."""
     if run.status is not Status.FAILED:
         return None
-    shown = [step for step in steps if step.folded_into is None]
+    shown = [step for step in steps if step.folded_into is None and not step.inherited]
     failed = [step for step in shown if step.status is Status.FAILED]
-    same = [step for step in failed if run.error and step.error and step.error.message == run.error.message]
-    if same:
-        return same[-1]
-    return failed[-1] if failed and shown and failed[-1] is shown[-1] else None
+    message = run.error.message if run.error else ""
+    for quotes in (str.__eq__, str.__contains__):
+        same = [
+            step
+            for step in failed
+            if message and step.error and step.error.message and quotes(message, step.error.message)
+        ]
+        if same:
+            return same[-1]
+    last = max(
+        shown, key=lambda step: (step.finished_at or step.started_at or run.created_at, step.ordinal), default=None
+    )
+    return last if last in failed else None
 
 
 def diagnose(run: Run, steps: Sequence[Step], as_of: datetime) -> Diagnosis | None:
@@ -64,16 +84,28 @@ def _failed(run: Run, steps: Sequence[Step], as_of: datetime) -> Diagnosis:
 
 def _succeeded(run: Run, steps: Sequence[Step], as_of: datetime) -> Diagnosis | None:
     again = [step for step in steps if (step.attempt_count or 0) > 1 and not step.inherited]
-    caught = [step for step in steps if step.status is Status.FAILED and not step.inherited and step.folded_into is None]
+    caught = [
+        step for step in steps if step.status is Status.FAILED and not step.inherited and step.folded_into is None
+    ]
     if again:
         worst = max(again, key=lambda step: step.attempt_count or 0)
-        more = f" {wording.plural(len(again) - 1, 'other step')} needed more than one as well." if len(again) > 1 else ""
+        more = (
+            f" {wording.plural(len(again) - 1, 'other step')} needed more than one as well." if len(again) > 1 else ""
+        )
         return Diagnosis(
-            Tone.RETRY, f"Succeeded, but only after {worst.attempt_count} attempts of step {worst.ordinal}", worst, ".", more.strip()
+            Tone.RETRY,
+            f"Succeeded, but only after {worst.attempt_count} attempts of step {worst.ordinal}",
+            worst,
+            ".",
+            more.strip(),
         )
     if caught:
         step = caught[-1]
-        words = f" with {step.error.type}, which the workflow went on from." if step.error else ", which the workflow went on from."
+        words = (
+            f" with {step.error.type}, which the workflow went on from."
+            if step.error
+            else ", which the workflow went on from."
+        )
         return Diagnosis(Tone.OK, f"Succeeded. Step {step.ordinal}", step, f" failed{words}")
     if run.tries and (run.attempts or 0) > 1:
         return Diagnosis(Tone.RETRY, f"Succeeded after {run.attempts} attempts.")
@@ -109,12 +141,15 @@ def _unfinished(run: Run, steps: Sequence[Step], as_of: datetime) -> Diagnosis |
     waiting = [
         step
         for step in steps
-        if step.status in (Status.RUNNING, Status.WAITING, Status.RETRYING, Status.QUEUED, Status.SCHEDULED, Status.PAUSED)
+        if step.status
+        in (Status.RUNNING, Status.WAITING, Status.RETRYING, Status.QUEUED, Status.SCHEDULED, Status.PAUSED)
         and not step.inherited
         and step.folded_into is None
     ]
     if run.status is Status.UNKNOWN:
-        return Diagnosis(Tone.QUIET, f"The engine says {run.native_status!r}, a word that is not known here.", rest=run.reason)
+        return Diagnosis(
+            Tone.QUIET, f"The engine says {run.native_status!r}, a word that is not known here.", rest=run.reason
+        )
     if waiting:
         step = waiting[-1]
         others = f" and {wording.plural(len(waiting) - 1, 'other step')}" if len(waiting) > 1 else ""

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypeVar
 
+from runs import clock
 from runs.catalogue import Database
 from runs.engines.base import Engine
 from runs.errors import DurascopeError
@@ -13,6 +15,8 @@ from runs.sources.base import FileFacts, Opened
 
 T = TypeVar("T")
 
+KEPT = 4096  # contents
+STAYS_TRUE = 15  # seconds that counts of what is due stay true enough
 # A locked file is waited for; a few threads keep one such file from delaying all that come after it.
 READ_TOGETHER = 4
 
@@ -46,13 +50,35 @@ class Entry:
     contents: Contents | DurascopeError
 
 
+_kept: dict[tuple[str, str, int], Contents] = {}
+
+
 def survey(databases: Sequence[Database]) -> tuple[Entry, ...]:
-    """One entry a database, in their order."""
-    answers = read_each(databases, _contents)
-    return tuple(
-        Entry(database.slug, database.source.facts(), answer)
-        for database, answer in zip(databases, answers, strict=True)
-    )
+    """One entry a database, in their order. What was read is kept until the file changes, or time makes it another."""
+    keys = {database.slug: _key(database) for database in databases}
+    unread = [database for database in databases if keys[database.slug] not in _kept]
+    fresh = dict(zip((database.slug for database in unread), read_each(unread, _contents), strict=True))
+    entries = []
+    for database in databases:
+        key = keys[database.slug]
+        contents = fresh[database.slug] if database.slug in fresh else _kept[key]
+        if isinstance(contents, Contents):
+            _kept[key] = contents
+        entries.append(Entry(database.slug, database.source.facts(), contents))
+    while len(_kept) > KEPT:
+        _kept.pop(next(iter(_kept)), None)
+    return tuple(entries)
+
+
+def last_event_at(database: Database) -> datetime | None:
+    """The newest instant that the database recorded; None where it can't be read or records none."""
+    (entry,) = survey([database])
+    return entry.contents.overview.last_event_at if isinstance(entry.contents, Contents) else None
+
+
+def _key(database: Database) -> tuple[str, str, int]:
+    # What is due, and the 24 hours of failures, move with the clock even where the file stays as it is.
+    return database.slug, database.source.fingerprint(), int(clock.now().timestamp()) // STAYS_TRUE
 
 
 def read_each(databases: Sequence[Readable], work: Callable[[str, Engine], T]) -> tuple[T | DurascopeError, ...]:

@@ -34,9 +34,12 @@ def read_cursor(text: str | None, find: Callable[[str], str] | None = None) -> C
         raise BadCursor("It is too long to be one of ours.", remedy="Start again from the first page.")
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        at, run_id = json.loads(raw.decode("utf-8", "surrogatepass"))
-    except (binascii.Error, ValueError, TypeError, RecursionError):
+        place = json.loads(raw.decode("utf-8", "surrogatepass"))
+    except (binascii.Error, ValueError, RecursionError):
         raise BadCursor(remedy="Start again from the first page.") from None
+    if not isinstance(place, list) or len(place) != 2:
+        raise BadCursor(remedy="Start again from the first page.")
+    at, run_id = place
     if isinstance(run_id, list) and find is not None and len(run_id) == 1 and is_digest(str(run_id[0])):
         run_id = find(run_id[0])
     if isinstance(at, bool) or not isinstance(at, str | int) or not isinstance(run_id, str):

@@ -134,6 +134,7 @@ class Run:
     ``duration`` is the time from the first to the last recorded instant of the run (copied steps of a fork do not count,
     projected sleeps are cut at the end); None while unfinished. ``started_at`` is when it was first (Obelisk) or last
     (DBOS, all it records) taken up. ``due_at`` is when a scheduled, retrying or sleeping run goes on.
+    ``coarse``: its own instants are cut to whole seconds, while those of its steps are finer.
     ``reason`` says in a few words what an unfinished run waits for, or a notable fact of a finished one.
     """
 
@@ -156,6 +157,7 @@ class Run:
     version: str | None = None
     queue: str | None = None
     cancelling: bool = False
+    coarse: bool = False
     tries: tuple[Attempt, ...] = ()
     facts: tuple[Fact, ...] = ()
     payloads: Payloads = NO_PAYLOADS
@@ -234,7 +236,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """The schema found. ``text`` is ``"125"`` or ``"V17"``; ``label`` says more; ``problem`` what is not understood, if anything."""
+    """The schema found. ``text`` is ``"125"`` or ``"V17"``; ``label`` says more; ``problem`` what is not understood."""
 
     text: str
     label: str

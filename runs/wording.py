@@ -57,12 +57,10 @@ def size(count: int | None) -> str:
         return NOTHING
     if count < 1000:
         return f"{count} B"
-    number = float(count)
-    for unit in _SI:
-        number /= 1000
-        if number < 999.5:
-            break
-    return f"{_figures(number)} {unit}"
+    number, unit = count / 1000, 0
+    while number >= 999.5 and unit < len(_SI) - 1:
+        number, unit = number / 1000, unit + 1
+    return f"{_figures(number)} {_SI[unit]}"
 
 
 def short_id(text: str) -> str:
@@ -81,10 +79,10 @@ def _escape(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def clock_time(moment: datetime, zone: tzinfo, *, beside: datetime | None = None) -> str:
-    """``13:07:29``, with ``22 Nov`` before it on another day than ``beside``, and the year in another year."""
+def clock_time(moment: datetime, zone: tzinfo, *, beside: datetime | None = None, exact: bool = False) -> str:
+    """``13:07:29``, ``exact`` with milliseconds; with the day where it is another than ``beside``'s, and the year too."""
     local = moment.astimezone(zone)
-    text = f"{local:%H:%M:%S}"
+    text = f"{local:%H:%M:%S}" + (f".{local.microsecond // 1000:03d}" if exact else "")
     other = beside.astimezone(zone) if beside else None
     if other is None or local.date() != other.date():
         day = f"{local.day} {local:%b}"

@@ -5,12 +5,17 @@ import io
 import json
 import lzma
 import shutil
+import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import Asker
+
+from runs.catalogue import served
 
 TESTS = Path(__file__).parent
 PACKED = (TESTS / "databases", TESTS.parent / "runs" / "demo" / "databases")
@@ -83,6 +88,31 @@ def oracle() -> Callable[[str], Any]:
     return get
 
 
+@pytest.fixture
+def read(
+    unpacked: Callable[[str], Path], oracle: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, Callable[[Any], Any]], Any]:
+    """``read("shop", work)``: what ``work`` says of that Obelisk file as of the moment when its oracle was asked."""
+    from tests.executions import ask
+
+    def get(name: str, work: Callable[[Any], Any]) -> Any:
+        monkeypatch.setenv("DURASCOPE_NOW", oracle(name)["read_at"])
+        return ask(unpacked(name), work)
+
+    return get
+
+
+@pytest.fixture
+def sql(fresh: Callable[[str], Path]) -> Callable[..., list[Any]]:
+    """``sql("shop", "SELECT …", …)``: plain SQL on a copy, by Python's own SQLite."""
+
+    def get(name: str, statement: str, *params: object) -> list[Any]:
+        with closing(sqlite3.connect(fresh(name))) as connection:
+            return connection.execute(statement, params).fetchall()
+
+    return get
+
+
 def _hashes(folder: Path) -> dict[Path, str]:
     # SQLite may refresh the bytes of an existing -shm, its scratch index; everything else must stay.
     return {
@@ -97,3 +127,16 @@ def _originals_stay() -> Iterator[None]:
     before = {folder: _hashes(folder) for folder in PACKED}
     yield
     assert {folder: _hashes(folder) for folder in PACKED} == before, "a test changed a packed database"
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Asker]]:
+    """``ask(path, "name=path")``: those databases are served in this process, and an Asker for their JSON."""
+
+    def serve(*specs: Path | str) -> Asker:
+        monkeypatch.setenv("DURASCOPE_PATHS", "\n".join(str(spec) for spec in specs))
+        served.cache_clear()
+        return Asker()
+
+    yield serve
+    served.cache_clear()

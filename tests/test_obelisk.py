@@ -1,68 +1,24 @@
-"""The Obelisk engine's reading, against the engine's own answers (the oracles) and against plain SQL of our own."""
+"""Lists, counts, events and logs of the Obelisk engine, against the engine's own answers and plain SQL of our own."""
 
 import base64
 import json
-import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from runs.clock import parse_instant
 from runs.engines.obelisk import Obelisk
-from runs.errors import PayloadNotFound, RunNotFound
+from runs.errors import RunNotFound
 from runs.filters import Filter
-from runs.payloads import decode, to_json
-from runs.records import Cursor, Payload, Run, RunRef, Status, StepKind
-from runs.sources.sqlite import SqliteSource
+from runs.records import RunRef, Status
 from tests.conftest import OBELISK
-
-T = TypeVar("T")
-Read = Callable[[str, Callable[[Obelisk], T]], T]
+from tests.executions import INFINITE, Ask, Sql, ask, every_run, ids
 
 SHOPS = tuple(name for name in OBELISK if name != "old-0.38.3")
-STEP_TYPES = ("join_set_request", "persist", "schedule", "stub")
-INFINITE = 100_000
-
-
-def ask(path: Path, work: Callable[[Obelisk], T]) -> T:
-    return SqliteSource(path, "db").read(lambda reader: work(Obelisk(reader)))
-
-
-@pytest.fixture
-def read(unpacked: Callable[[str], Path], oracle: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Read[Any]:
-    """``read("shop", work)``: what ``work`` says of that file as of the moment when its oracle was asked."""
-
-    def get(name: str, work: Callable[[Obelisk], Any]) -> Any:
-        monkeypatch.setenv("DURASCOPE_NOW", oracle(name)["read_at"])
-        return ask(unpacked(name), work)
-
-    return get
-
-
-@pytest.fixture
-def sql(fresh: Callable[[str], Path]) -> Callable[..., list[Any]]:
-    """``sql("shop", "SELECT …", …)``: plain SQL on a copy, by Python's own SQLite."""
-
-    def get(name: str, statement: str, *params: object) -> list[Any]:
-        with closing(sqlite3.connect(fresh(name))) as connection:
-            return connection.execute(statement, params).fetchall()
-
-    return get
-
-
-def every_run(engine: Obelisk, where: Filter | None = None, size: int = 100) -> Iterator[Run]:
-    after: Cursor | None = None
-    while True:
-        page = engine.runs(where or Filter(), after, size)
-        yield from page.rows
-        after = page.next
-        if after is None:
-            return
 
 
 def expected_status(execution: dict[str, Any], now: str, temporary: set[str]) -> Status:
@@ -103,7 +59,7 @@ LAST_IS_TEMPORARY = """SELECT l.execution_id FROM t_execution_log l JOIN
 
 @pytest.mark.parametrize("name", OBELISK)
 def test_every_execution_is_a_run_with_the_engines_own_facts(
-    name: str, read: Read[Any], sql: Callable[..., list[Any]], oracle: Callable[[str], Any]
+    name: str, read: Ask, sql: Sql, oracle: Callable[[str], Any]
 ) -> None:
     temporary = {row[0] for row in sql(name, LAST_IS_TEMPORARY)}
     answer = oracle(name)
@@ -123,7 +79,7 @@ def test_every_execution_is_a_run_with_the_engines_own_facts(
 @pytest.mark.parametrize("name", OBELISK)
 @pytest.mark.parametrize(("root", "buckets"), [(None, "buckets_all"), (True, "buckets_top_level")])
 def test_the_counts_add_up_to_the_engines_own_buckets(
-    name: str, root: bool | None, buckets: str, read: Read[Any], oracle: Callable[[str], Any]
+    name: str, root: bool | None, buckets: str, read: Ask, oracle: Callable[[str], Any]
 ) -> None:
     theirs = Counter(oracle(name)[buckets])
     ours = Counter(
@@ -139,13 +95,13 @@ def test_the_counts_add_up_to_the_engines_own_buckets(
 
 
 @pytest.mark.parametrize("name", OBELISK)
-def test_the_list_has_the_engines_own_order(name: str, read: Read[Any], oracle: Callable[[str], Any]) -> None:
+def test_the_list_has_the_engines_own_order(name: str, read: Ask, oracle: Callable[[str], Any]) -> None:
     found = read(name, lambda engine: [run.id for run in every_run(engine, Filter(root=True))])
     assert found == oracle(name)["top_level_ids"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_paging_walks_all_runs_once(size: int, read: Read[Any], sql: Callable[..., list[Any]]) -> None:
+def test_paging_walks_all_runs_once(size: int, read: Ask, sql: Sql) -> None:
     found = read("shop", lambda engine: [run.id for run in every_run(engine, size=size)])
     expected = sql("shop", "SELECT execution_id FROM t_state ORDER BY created_at DESC, execution_id DESC")
     assert found == [row[0] for row in expected]
@@ -153,9 +109,7 @@ def test_paging_walks_all_runs_once(size: int, read: Read[Any], sql: Callable[..
 
 
 @pytest.mark.parametrize("name", OBELISK)
-def test_events_equal_the_engines_answers_value_for_value(
-    name: str, read: Read[Any], oracle: Callable[[str], Any]
-) -> None:
+def test_events_equal_the_engines_answers_value_for_value(name: str, read: Ask, oracle: Callable[[str], Any]) -> None:
     details = oracle(name)["details"]
 
     def work(engine: Obelisk) -> dict[str, Any]:
@@ -176,7 +130,7 @@ def test_events_equal_the_engines_answers_value_for_value(
                 assert json.loads(body.data) == event["event"]
 
 
-def test_events_continue_after_a_position(read: Read[Any], oracle: Callable[[str], Any]) -> None:
+def test_events_continue_after_a_position(read: Ask, oracle: Callable[[str], Any]) -> None:
     run_id = oracle("shop")["scenarios"]["long-history"]
     first = read("shop", lambda engine: engine.events(run_id, None, 100))
     second = read("shop", lambda engine: engine.events(run_id, int(first.next.at), 100))
@@ -184,7 +138,7 @@ def test_events_continue_after_a_position(read: Read[Any], oracle: Callable[[str
 
 
 @pytest.mark.parametrize("name", OBELISK)
-def test_responses_are_the_engines_own(name: str, read: Read[Any], oracle: Callable[[str], Any]) -> None:
+def test_responses_are_the_engines_own(name: str, read: Ask, oracle: Callable[[str], Any]) -> None:
     details = oracle(name)["details"]
     found = read(name, lambda engine: {run_id: engine.extras(run_id) for run_id in details})
     seen = 0
@@ -206,7 +160,7 @@ def test_responses_are_the_engines_own(name: str, read: Read[Any], oracle: Calla
 
 
 @pytest.mark.parametrize("name", OBELISK)
-def test_logs_are_the_engines_own(name: str, read: Read[Any], oracle: Callable[[str], Any]) -> None:
+def test_logs_are_the_engines_own(name: str, read: Ask, oracle: Callable[[str], Any]) -> None:
     details = oracle(name)["details"]
     found = read(name, lambda engine: {run_id: engine.logs(run_id, None, INFINITE).rows for run_id in details})
     seen = 0
@@ -226,3 +180,164 @@ def test_logs_are_the_engines_own(name: str, read: Read[Any], oracle: Callable[[
                 assert line.text == theirs["message"].removesuffix("\n")
             seen += 1
     assert seen > 50
+
+
+@pytest.mark.parametrize("method", ["run", "steps", "relatives", "extras"])
+def test_an_unknown_run_is_refused(method: str, read: Ask) -> None:
+    with pytest.raises(RunNotFound):
+        read("shop", lambda engine: getattr(engine, method)("E_nobody"))
+
+
+def test_an_unknown_run_has_no_events_logs_or_payloads(read: Ask) -> None:
+    for work in (
+        lambda engine: engine.events("E_nobody", None, 1),
+        lambda engine: engine.logs("E_nobody", None, 1),
+        lambda engine: engine.payload("E_nobody", "run.input"),
+    ):
+        with pytest.raises(RunNotFound):
+            read("shop", work)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_status_filter_finds_what_the_counts_promise(status: Status, read: Ask) -> None:
+    promised = read("shop-live", lambda engine: engine.counts(Filter()))
+    found = read("shop-live", lambda engine: list(every_run(engine, Filter(statuses=frozenset({status})))))
+    assert len(found) == promised.get(status, 0)
+    assert {run.status for run in found} <= {status}
+
+
+def test_filters_agree_with_plain_sql(read: Ask, sql: Sql) -> None:
+    moment = parse_instant("2026-11-22T15:25:42.5Z")
+    later = parse_instant("2026-11-22T15:26:00Z")
+    column = "2026-11-22 15:25:42.500000+00:00"
+    until = "2026-11-22 15:26:00.000000+00:00"
+    digest = sql("shop", "SELECT lower(hex(component_id_input_digest)) FROM t_state WHERE ffqn LIKE '%refund' LIMIT 1")[
+        0
+    ][0]
+    deployment = sql("shop", "SELECT min(deployment_id) FROM t_deployment")[0][0]
+    for where, condition, params in (
+        (Filter(workflow="shop:payments/activity.refund"), "ffqn = ?", ["shop:payments/activity.refund"]),
+        (Filter(root=True), "is_top_level = 1", []),
+        (Filter(root=False), "is_top_level = 0", []),
+        (Filter(since=moment), "created_at >= ?", [column]),
+        (Filter(since=moment, until=later), "created_at >= ? AND created_at < ?", [column, until]),
+        (Filter(version=digest[:12]), "lower(hex(component_id_input_digest)) = ?", [digest]),
+        (Filter(version=f"sha256:{digest}"), "lower(hex(component_id_input_digest)) = ?", [digest]),
+        (Filter(version=deployment), "deployment_id = ?", [deployment]),
+        (Filter(q="E_01M81XSRVK7RVJWR9VE8DFV750"), "execution_id LIKE ?", ["E_01M81XSRVK7RVJWR9VE8DFV750%"]),
+        (
+            Filter(active_at=moment),
+            """created_at <= ? AND (state <> 'finished' OR pending_expires_finished > ?) AND (component_type = 'activity_stub'
+               OR (SELECT min(l.created_at) FROM t_execution_log l
+                   WHERE l.execution_id = t_state.execution_id AND l.variant = 'locked') <= ?)""",
+            [column, column, column],
+        ),
+    ):
+        expected = {row[0] for row in sql("shop", f"SELECT execution_id FROM t_state WHERE {condition}", *params)}
+        assert read("shop", lambda engine, where=where: ids(engine, where)) == expected, where
+        assert expected
+
+
+def test_obelisk_has_no_queues(read: Ask) -> None:
+    assert read("shop", lambda engine: engine.runs(Filter(queue="q"), None, 10)).rows == ()
+    assert read("shop", lambda engine: engine.counts(Filter(queue="q"))) == {}
+    assert read("shop", lambda engine: engine.names()).queues == ()
+
+
+def test_error_text_is_found_in_results_and_in_failed_attempts_only(read: Ask, oracle: Callable[[str], Any]) -> None:
+    scenarios = oracle("shop")["scenarios"]
+    assert scenarios["backoff"] in read("shop", lambda engine: ids(engine, Filter(q="API IS DOWN (503)")))
+    assert scenarios["trap"] in read("shop", lambda engine: ids(engine, Filter(q="`unreachable` instruction")))
+    found = read("shop", lambda engine: list(every_run(engine, Filter(q="permanent_card_BLOCKED"))))
+    assert [run.error.message for run in found] == ['{"permanent_card_blocked":"card reported stolen"}']
+    # Names of JSON keys, wildcards of LIKE and attempts that a later one made good are no error text.
+    for words in ("http_client_traces", "permanent%blocked", "permanent-card-blocked", "gateway_unavailable"):
+        assert read("shop", lambda engine, words=words: ids(engine, Filter(q=words))) == set()
+
+
+def test_errors_are_the_same_in_the_list_and_in_the_run(read: Ask) -> None:
+    broken = read(
+        "shop", lambda engine: list(every_run(engine, Filter(statuses=frozenset({Status.FAILED, Status.RETRYING}))))
+    )
+    assert len(broken) == 114
+    for run in broken:
+        assert run.error is not None
+        assert run.error == read("shop", lambda engine, run=run: engine.run(run.id)).error
+
+
+@pytest.mark.parametrize("name", OBELISK)
+def test_the_overview_knows_the_last_event_and_the_failures(
+    name: str, read: Ask, sql: Sql, oracle: Callable[[str], Any]
+) -> None:
+    overview = read(name, lambda engine: engine.overview())
+    last = max(
+        row[0]
+        for row in sql(name, "SELECT max(created_at) FROM t_execution_log UNION ALL SELECT max(created_at) FROM t_log")
+    )
+    assert overview.last_event_at == parse_instant(last)
+    assert overview.window_end == parse_instant(oracle(name)["read_at"])
+    assert overview.window_end - overview.window_start == timedelta(hours=24)
+    assert sum(overview.failures) == overview.runs[Status.FAILED]
+    assert overview.problems == ()
+    newest = sql(name, """SELECT execution_id FROM t_state WHERE result_kind LIKE '{"err"%' AND result_kind NOT LIKE '%cancelled%'
+        ORDER BY pending_expires_finished DESC LIMIT 1""")  # fmt: skip
+    assert overview.newest_error.id == newest[0][0]
+
+
+def test_a_file_that_is_years_old_is_seen_as_of_its_last_event(
+    unpacked: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DURASCOPE_NOW", "2031-01-01T00:00:00Z")
+    overview = ask(unpacked("shop"), lambda engine: engine.overview())
+    assert overview.window_end == overview.last_event_at
+    assert sum(overview.failures) == overview.runs[Status.FAILED] == 112
+    assert Status.SCHEDULED not in overview.runs
+
+
+def test_names_count_functions_and_component_versions(read: Ask, sql: Sql) -> None:
+    names = read("shop", lambda engine: engine.names())
+    assert dict(names.workflows) == dict(sql("shop", "SELECT ffqn, count(*) FROM t_state GROUP BY 1"))
+    assert dict(names.versions) == dict(
+        sql("shop", "SELECT substr(lower(hex(component_id_input_digest)), 1, 12), count(*) FROM t_state GROUP BY 1")
+    )
+
+
+@pytest.mark.parametrize(("name", "text"), [*((name, "V17") for name in SHOPS), ("old-0.38.3", "V3")])
+def test_the_revision_is_the_last_migration(name: str, text: str, read: Ask) -> None:
+    revision = read(name, lambda engine: engine.revision())
+    assert (revision.text, revision.problem) == (text, "")
+
+
+@pytest.mark.parametrize("name", OBELISK)
+def test_sections_show_what_stands_beside_the_runs(name: str, read: Ask, sql: Sql) -> None:
+    sections = {section.key: section for section in read(name, lambda engine: engine.sections())}
+    for section in sections.values():
+        for row in section.rows:
+            assert len(row) == len(section.columns)
+    assert {row[0]: row[2] for row in sections["workflows"].rows} == dict(
+        sql(name, "SELECT ffqn, count(*) FROM t_state GROUP BY 1")
+    )
+    assert {row[0]: row[1] for row in sections["deployments"].rows} == dict(
+        sql(name, "SELECT deployment_id, status FROM t_deployment")
+    )
+    assert len(sections["components"].rows) == sql(name, "SELECT count(*) FROM t_deployment_component")[0][0]
+    assert len(sections["migrations"].rows) == sql(name, "SELECT count(*) FROM refinery_schema_history")[0][0]
+    upgrades = sql(name, "SELECT count(*) FROM t_execution_log WHERE variant = 'component_upgrade_finished'")[0][0]
+    assert len(sections["upgrades"].rows if upgrades else ()) == upgrades
+    assert ("upgrades" in sections) == bool(upgrades)
+    crons = sql(name, "SELECT count(*) FROM t_state WHERE component_type = 'cron'")[0][0]
+    assert ("crons" in sections) == bool(crons)
+    if not crons:
+        return
+    (cron,) = sections["crons"].rows
+    fired = sql(name, """SELECT max(l.created_at), count(*) FROM t_execution_log l JOIN t_state s USING (execution_id)
+        WHERE s.component_type = 'cron' AND l.history_event_type = 'schedule'""")[0]  # fmt: skip
+    assert (cron[3], cron[4]) == (parse_instant(fired[0]), fired[1])
+
+
+def test_long_ids_are_found_by_their_bytes(read: Ask, sql: Sql) -> None:
+    expected = {
+        row[0] for row in sql("shop", "SELECT execution_id FROM t_state WHERE length(CAST(execution_id AS BLOB)) > 60")
+    }
+    assert expected
+    assert set(read("shop", lambda engine: engine.long_ids(60))) == expected

@@ -23,13 +23,12 @@ def test_a_cursor_comes_back_from_its_text(cursor: Cursor) -> None:
 
 
 @given(st.one_of(st.text(max_size=80), st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode())))
-def test_any_text_is_a_cursor_or_refused_in_words(text: str) -> None:
+def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     try:
         cursor = read_cursor(text)
-    except BadCursor as error:
-        assert error.remedy
-    else:
-        assert cursor is None or read_cursor(write_cursor(cursor)) == cursor
+    except BadCursor:
+        return
+    assert cursor is None or read_cursor(write_cursor(cursor)) == cursor
 
 
 def test_no_cursor_is_no_cursor() -> None:
@@ -44,13 +43,12 @@ def _written(json: str) -> str:
 
 @pytest.mark.parametrize(
     "json",
-    ["[]", "[1]", '[1,"a",2]', '["a",1]', "[1.5,\"a\"]", '[true,"a"]', '[null,"a"]', '{"at":1,"id":2}', '"ab"', "12", "{", "",
+    ["[]", "[1]", '[1,"a",2]', '["a",1]', '[1.5,"a"]', '[true,"a"]', '[null,"a"]', '{"at":1,"id":2}', '"ab"', "12", "{",
      '[9223372036854775808,"a"]', '[-9223372036854775809,"a"]', "[" * 1500, f'[{"9" * 2500},"a"]', '[NaN,"a"]', "{}"],
 )  # fmt: skip
 def test_what_is_no_place_in_a_list_is_refused(json: str) -> None:
-    if json:
-        with pytest.raises(BadCursor):
-            read_cursor(_written(json))
+    with pytest.raises(BadCursor, match="Start again"):
+        read_cursor(_written(json))
 
 
 def test_a_cursor_too_long_to_be_ours_is_not_even_decoded() -> None:

@@ -205,3 +205,13 @@ def test_an_error_is_named_in_the_sentence() -> None:
     step = a_step(4, 0, 1, status=Status.FAILED, error=ErrorSummary("Timeout", "no answer"))
     row = lay_out(a_run(Status.FAILED), [step], as_of=at(10)).rows[1]
     assert row.sentence == "step_4, failed: Timeout, started +0 s, took 1.00 s"
+
+
+def test_a_run_whose_own_times_are_whole_seconds_begins_with_its_first_step() -> None:
+    steps = [a_step(1, 0.866, 0.869), a_step(2, 0.897, 0.899)]
+    timeline = lay_out(a_run(end=0.899, coarse=True), steps, as_of=at(0.899))
+    assert timeline.rows[1].segments[0].x == pytest.approx(LEFT)
+    assert timeline.rows[1].offset == timedelta()
+    ledger = keep_ledger(a_run(end=0.899, coarse=True), steps, at(0.899))
+    assert ledger is not None
+    assert ledger.total == timedelta(milliseconds=33)

@@ -95,7 +95,7 @@ def show_database(request: HttpRequest, slug: SlugSegment) -> object:
     openapi_extra=parameters.described(*parameters.FILTERS, *parameters.PLACE, answer="Newest first."),
 )
 def list_database_runs(request: HttpRequest, response: HttpResponse, slug: SlugSegment) -> object:
-    """Newest first, children included unless `root=true`."""
+    """Newest first, children included unless root=true."""
     asked = lookup.list_query(_query(request))
     database = served().database(slug)
 
@@ -123,7 +123,7 @@ def list_database_runs(request: HttpRequest, response: HttpResponse, slug: SlugS
     ),
 )
 def list_runs(request: HttpRequest, response: HttpResponse) -> object:
-    """Merged, newest first. A database that can't be read is named in `problems`; the others are shown."""
+    """Merged, newest first. A database that can't be read is named in problems; the others are shown."""
     query = _query(request)
     asked = lookup.list_query(query, also=("db",))
     merged = merge.merged_runs(_chosen(query.get("db", ())), asked.where, asked.after, asked.limit)
@@ -145,7 +145,7 @@ def list_runs(request: HttpRequest, response: HttpResponse) -> object:
     openapi_extra=parameters.described(answer="The run, where its payloads lie, and its steps by ordinal."),
 )
 def show_run(request: HttpRequest, response: HttpResponse, slug: SlugSegment, run: RunSegment) -> object:
-    """Without payload bodies: their addresses are in `payloads`. The Link header names the run's events."""
+    """Without payload bodies: their addresses are in payloads. The Link header names the run's events."""
     lookup.refuse_unknown(_query(request), ())
     database = served().database(slug)
 
@@ -196,7 +196,7 @@ def list_events(request: HttpRequest, response: HttpResponse, slug: SlugSegment,
     ),
 )
 def show_payload(request: HttpRequest, slug: SlugSegment, run: RunSegment, name: PayloadName) -> object:
-    """Decoded, or with `?raw` the bytes as stored. Nothing in it is ever executed."""
+    """Decoded, or with ?raw the bytes as stored. Nothing in it is ever executed."""
     query = _query(request)
     lookup.refuse_unknown(query, ("limit", "raw"))
     limit = lookup.whole_number(

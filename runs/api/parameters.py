@@ -30,7 +30,7 @@ PLACE: tuple[Parameter, ...] = (
         "How many at most.",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     ),
-    _query("after", "Where to go on: the `next` of the answer before.", {"type": "string"}),
+    _query("after", "Where to go on: the next of the answer before.", {"type": "string"}),
 )
 FILTERS: tuple[Parameter, ...] = (
     _query(

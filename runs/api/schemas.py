@@ -26,7 +26,7 @@ PageAddress = Annotated[
 ]
 Next = Annotated[
     str | None,
-    Field(description="Opaque: give it as `after` to go on; null at the end. The Link header says it whole."),
+    Field(description="Opaque: give it as after to go on; null at the end. The Link header says it whole."),
 ]
 
 
@@ -219,7 +219,7 @@ class Payload(Shape):
     encoding: str
     size_bytes: Annotated[int, Field(description="As stored.")]
     truncated: Annotated[
-        bool, Field(description="Whether `value` lacks something for its size; what is left out is marked `elided`.")
+        bool, Field(description="Whether the value lacks something for its size; what is left out is marked elided.")
     ]
     value: Annotated[
         Any,

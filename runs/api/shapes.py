@@ -4,17 +4,16 @@ Times are RFC 3339 text in UTC, durations seconds; a key without a value is null
 within the interface, ``page`` to the same thing for a browser.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from runs import links
 from runs.clock import rfc3339
 from runs.errors import DurascopeError
 from runs.fleet import Entry
+from runs.payloads import tree
 from runs.payloads.plain import escaped, to_json
-from runs.payloads.tree import Mapping, Node, Scalar
-from runs.payloads.tree import Sequence as NodeSequence
-from runs.records import Attempt, ErrorSummary, Event, Payload, Payloads, Run, Step
+from runs.records import Attempt, ErrorSummary, Event, Payload, Payloads, Run, Status, Step
 
 Json = dict[str, object]
 
@@ -36,7 +35,7 @@ def database_object(entry: Entry) -> Json:
         "size_bytes": entry.facts.size_bytes if entry.facts else None,
         "modified_at": rfc3339(entry.facts.modified_at) if entry.facts else None,
         "last_event_at": rfc3339(readable.overview.last_event_at) if readable else None,
-        "runs": {status.value: count for status, count in readable.overview.runs.items() if count} if readable else {},
+        "runs": _counts(readable.overview.runs) if readable else {},
         "problem": _database_problem(entry),
     }
 
@@ -101,6 +100,10 @@ def payload_object(slug: str, payload: Payload) -> Json:
     }
 
 
+def _counts(runs: Mapping[Status, int]) -> Json:
+    return {status.value: runs[status] for status in Status if runs.get(status)}
+
+
 def _database_problem(entry: Entry) -> Json | None:
     if isinstance(entry.contents, DurascopeError):
         return problem_object(entry.contents)
@@ -153,13 +156,13 @@ def _error(error: ErrorSummary | None) -> Json | None:
     return None if error is None else {"type": escaped(error.type), "message": escaped(error.message)}
 
 
-def _node(data: object) -> Node:
+def _node(data: object) -> tree.Node:
     """Parsed JSON as a tree, so that it is written by the one writer that loses nothing."""
     if isinstance(data, dict):
-        return Mapping([(Scalar(str(key)), _node(value)) for key, value in data.items()])
+        return tree.Mapping([(tree.Scalar(str(key)), _node(value)) for key, value in data.items()])
     if isinstance(data, list | tuple):
-        return NodeSequence([_node(value) for value in data])
-    return Scalar(data if isinstance(data, int | float | str | None) else str(data))
+        return tree.Sequence([_node(value) for value in data])
+    return tree.Scalar(data if isinstance(data, int | float | str | None) else str(data))
 
 
 def _seconds(duration: timedelta | None) -> float | None:

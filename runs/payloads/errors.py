@@ -23,8 +23,8 @@ GO_EXHAUSTED: Final = re.compile(r"Step .*? has exceeded its maximum of [0-9]+ r
 GO_CODES: Final = (
     "", "ConflictingID", "Initialization", "NonExistentWorkflow", "ConflictingWorkflow", "WorkflowCancelled",
     "UnexpectedStep", "AwaitedWorkflowCancelled", "ConflictingRegistration", "WorkflowUnexpectedType",
-    "WorkflowExecution", "StepExecution", "DeadLetterQueue", "MaxStepRetriesExceeded", "QueueDeduplicated", "PatchingNotEnabled", "Timeout",
-    "NoApplicationVersions", "QueueNotFound", "ScheduleNotFound",
+    "WorkflowExecution", "StepExecution", "DeadLetterQueue", "MaxStepRetriesExceeded",
+    "QueueDeduplicated", "PatchingNotEnabled", "Timeout", "NoApplicationVersions", "QueueNotFound", "ScheduleNotFound",
 )  # fmt: skip
 MESSAGES: Final = ("message", "msg", "detail", "reason", "error")  # fields that say it, where no argument does
 

@@ -45,10 +45,12 @@ def read(data: bytes, *, truncated: bool = False) -> Decoded:
     try:
         reader.stream()
     except _Bad as bad:
+        if reader.budget.why:  # it is sound as far as it was read
+            return Decoded(reader.root[0], reader.budget.why)
         problem = (
             "the rest was not read" if truncated else f"not gob: {bad}" if not reader.root else f"broken gob: {bad}"
         )
-    return Decoded(reader.root[0] if reader.root else None, "; ".join(filter(None, (problem, reader.budget.why))))
+    return Decoded(reader.root[0] if reader.root else None, problem or reader.budget.why)
 
 
 class _Reader:
@@ -127,10 +129,10 @@ class _Reader:
 
     def _value(self, type_id: int, into: list[Node], depth: int, type: str) -> None:
         if self.budget.spent:
-            raise _Bad(self.budget.why)
+            raise _Bad("")
         if depth > MAX_DEPTH:
             into.append(self.budget.too_deep())
-            raise _Bad("nested too deep")
+            raise _Bad("")
         known = self.types.get(type_id)
         if known is None:
             if type_id == INTERFACE:
@@ -147,12 +149,12 @@ class _Reader:
             into.append(shown)
             self._struct(known, shown, depth)
         elif known.kind == "map":
-            pairs = Mapping(type=type if type != known.name else "")
+            pairs = Mapping(type=type)
             into.append(pairs)
             for _ in range(self._count()):
                 self._pair(known, pairs, depth)
         else:
-            items = Sequence()
+            items = Sequence(type=type)
             into.append(items)
             for _ in range(self._count()):
                 self._value(known.element, items.items, depth + 1, "")
@@ -191,7 +193,7 @@ class _Reader:
             self._uint()
         self._uint()
         basic = BOOL <= type_id < INTERFACE
-        self._single(type_id, into, depth, "" if basic or name.startswith(("[]", "map[")) else name)
+        self._single(type_id, into, depth + 1, "" if basic or name.startswith(("[]", "map[")) else name)
         last = into[-1]
         if basic and isinstance(last, Scalar) and name not in ("string", "bool", "int", "int64", "float64"):
             last.type = name
@@ -229,7 +231,7 @@ class _Reader:
         self.budget.take(len(data))
         if known.kind == "text":
             return Scalar(data.decode("utf-8", "replace"), type or known.name)
-        return (_time(data) if known.name == "Time" else None) or Bytes(data, type or known.name)
+        return (_time(data) if known.name == "Time" else None) or Bytes(data, type or known.name or "bytes")
 
     # Definitions: a wireType is itself a struct in gob, of types that need no definition.
 

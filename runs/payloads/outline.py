@@ -144,7 +144,7 @@ def _text(value: str, type: str, key: str, place: str) -> Line:
     return Line("leaf", key, shown if not rest else f"{shown[:200]}…", note, type, place, rest=rest, cut=cut)
 
 
-def _literal(value: None | bool | int | float | str) -> str:
+def _literal(value: bool | int | float | str | None) -> str:
     if isinstance(value, bool) or value is None:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int):

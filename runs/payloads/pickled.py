@@ -16,8 +16,7 @@ from runs.payloads.draw import draw
 from runs.payloads.raw import Global, Items, Made, Pairs, Raw, name_of
 from runs.payloads.tree import Bytes, Decoded, Scalar, elided
 
-MAX_OPCODES: Final = 2_000_000
-CODES: Final[dict[int, pickletools.OpcodeInfo]] = {ord(info.code): info for info in pickletools.opcodes}
+MAX_OPCODES: Final = 1_000_000
 
 
 class _Stop(Exception):
@@ -52,38 +51,28 @@ class _Machine:
 
     def run(self) -> Raw:
         """Raises _Stop."""
-        while True:
-            code = self.file.read(1)
-            info = CODES.get(code[0]) if code else None
-            if info is None:
-                raise _Stop("not a pickle" if code else "the pickle ends too early")
-            self.count += 1
-            if self.count > MAX_OPCODES:
-                raise _Stop("too many opcodes")
-            arg = self._argument(info)
-            if info.name == "STOP":
+        read, codes = self.file.read, CODES
+        for self.count in range(1, MAX_OPCODES + 1):
+            code = read(1)
+            if code == b".":
                 return self._pop()
-            handler = HANDLERS.get(info.name)
+            if code not in codes:
+                raise _Stop("not a pickle" if code else "the pickle ends too early")
+            name, argument, handler = codes[code]
+            arg = None
+            if name in SIZED:
+                arg = self._sized(name)
+            elif argument is not None:
+                try:
+                    arg = argument(self.file)
+                except (ValueError, OverflowError, MemoryError) as error:
+                    early = self.file.tell() >= self.size
+                    raise _Stop("the pickle ends too early" if early else f"a broken {name}: {error}"[:200]) from None
             if handler is None:
                 self.stack.append(arg)  # all others push their argument: numbers and texts
             else:
                 handler(self, arg)
-
-    def _argument(self, info: pickletools.OpcodeInfo) -> Any:
-        if info.arg is None:
-            return None
-        if info.name in SIZED:
-            return self._sized(info.name)
-        try:
-            return info.arg.reader(self.file)
-        except (ValueError, OverflowError, MemoryError) as error:
-            raise _Stop(
-                "the pickle ends too early" if self._at_end else f"a broken {info.name}: {error}"[:200]
-            ) from None
-
-    @property
-    def _at_end(self) -> bool:
-        return self.file.tell() >= self.size
+        raise _Stop("too many opcodes")
 
     def _sized(self, name: str) -> Raw:
         """A text or bytes behind its length: what is there of it, and no failure for bad UTF-8."""
@@ -296,10 +285,10 @@ SIZED: Final = {
 HANDLERS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
     "PROTO": _Machine.proto, "FRAME": _Machine.skip, "READONLY_BUFFER": _Machine.skip, "MARK": _Machine.mark,
     "POP": _Machine.pop, "POP_MARK": _Machine.pop_mark, "DUP": _Machine.dup, "PUT": _Machine.put,
-    "BINPUT": _Machine.put, "LONG_BINPUT": _Machine.put, "MEMOIZE": _Machine.memoize, "GET": _Machine.get, "BINGET": _Machine.get,
-    "LONG_BINGET": _Machine.get, "APPEND": _Machine.append, "APPENDS": _Machine.appends, "ADDITEMS": _Machine.appends,
-    "SETITEM": _Machine.setitem, "SETITEMS": _Machine.setitems, "BUILD": _Machine.build, "GLOBAL": _Machine.global_,
-    "STACK_GLOBAL": _Machine.stack_global, "EXT1": _Machine.extension, "EXT2": _Machine.extension,
+    "BINPUT": _Machine.put, "LONG_BINPUT": _Machine.put, "MEMOIZE": _Machine.memoize, "GET": _Machine.get,
+    "BINGET": _Machine.get, "LONG_BINGET": _Machine.get, "APPEND": _Machine.append, "APPENDS": _Machine.appends,
+    "ADDITEMS": _Machine.appends, "SETITEM": _Machine.setitem, "SETITEMS": _Machine.setitems, "BUILD": _Machine.build,
+    "GLOBAL": _Machine.global_, "STACK_GLOBAL": _Machine.stack_global, "EXT1": _Machine.extension, "EXT2": _Machine.extension,
     "EXT4": _Machine.extension, "REDUCE": _Machine.reduce, "NEWOBJ": _Machine.newobj, "NEWOBJ_EX": _Machine.newobj_ex,
     "INST": _Machine.inst, "OBJ": _Machine.obj, "PERSID": _Machine.persistent, "BINPERSID": _Machine.persistent,
     "NEXT_BUFFER": _Machine.buffer, "TUPLE": _Machine.tuple_, "LIST": _Machine.list_, "DICT": _Machine.dict_,
@@ -308,6 +297,11 @@ HANDLERS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
     "EMPTY_SET": _push(lambda: Items(type="set")),
     "NONE": _push(lambda: None), "NEWTRUE": _push(lambda: True), "NEWFALSE": _push(lambda: False),
 }  # fmt: skip
+
+CODES: Final[dict[bytes, tuple[str, Callable[[Any], Any] | None, Callable[[_Machine, Any], None] | None]]] = {
+    info.code.encode("latin-1"): (info.name, info.arg.reader if info.arg else None, HANDLERS.get(info.name))
+    for info in pickletools.opcodes
+}
 
 
 def _add(target: Raw, values: list[Raw]) -> None:
@@ -348,12 +342,26 @@ def _call(what: Raw, args: list[Raw]) -> Raw:
     if name == "copyreg.__newobj_ex__" and len(args) == 3:
         return Made(args[0], _arguments(args[1]), args[2] if isinstance(args[2], Pairs) else None, new=True)
     if name == "copyreg._reconstructor" and len(args) == 3:
-        return Made(args[0], [] if args[2] is None and name_of(args[1]) == "builtins.object" else [args[2]])
+        return _reconstructed(args[0], args[2])
     if name in ("_codecs.encode", "builtins.bytes", "builtins.bytearray"):
         octets = _latin(args)
         if octets is not None:
             return Bytes(octets, "bytearray") if name.endswith("bytearray") else octets
     return Made(what, args)
+
+
+def _reconstructed(what: Raw, value: Raw) -> Made:
+    """An object of protocols 0 and 1: the class, and the list, dict, tuple or text that it is one of, or None."""
+    match value:
+        case None:
+            return Made(what, new=True)
+        case Items(values, ""):
+            return Made(what, values=list(values), new=True)
+        case Items(values, "tuple"):
+            return Made(what, values, new=True)
+        case Pairs(pairs, ""):
+            return Made(what, pairs=list(pairs), new=True)
+    return Made(what, [value], new=True)
 
 
 def _latin(args: list[Raw]) -> bytes | None:

@@ -8,9 +8,11 @@ the process ends, and folders that killed processes left go when the next one is
 import atexit
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -23,6 +25,7 @@ PREFIX = "durascope-copies-"
 CHUNK = 1024 * 1024
 # How a journal ends that belongs to a transaction over several files: it then names one more file, which SQLite would
 # delete after the rollback. That file is not ours, and in a hostile journal it may be any file.
+_LONGEST_TRAILER = 4096 + 16
 _SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 
 _lock = threading.Lock()
@@ -63,7 +66,7 @@ def _copied(state: FileState) -> Path:
                 _copy(f"{state.path}-wal", state.wal.size, Path(f"{base}-wal"))
             elif state.journal_filled and state.journal:
                 _copy(f"{state.path}-journal", state.journal.size, Path(f"{base}-journal"))
-                _forget_super_journal(Path(f"{base}-journal"))
+                _cut_ties(Path(f"{base}-journal"))
             if look(Path(state.path)) != state:
                 raise DatabaseBusy("It changed while it was copied.")
             _recover(base)
@@ -86,14 +89,21 @@ def _copy(original: str, size: int, to: Path) -> None:
             target.write(data)
 
 
-def _forget_super_journal(journal: Path) -> None:
+def _cut_ties(journal: Path) -> None:
+    """Has a journal name no other file. Where the file that it names is gone, its transaction was committed."""
     with journal.open("r+b") as file:
-        if file.seek(0, os.SEEK_END) < len(_SUPER_JOURNAL):
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LONGEST_TRAILER))
+        tail = file.read()
+        if not tail.endswith(_SUPER_JOURNAL):
             return
         file.seek(-len(_SUPER_JOURNAL), os.SEEK_END)
-        if file.read() == _SUPER_JOURNAL:
-            file.seek(-len(_SUPER_JOURNAL), os.SEEK_END)
-            file.write(bytes(len(_SUPER_JOURNAL)))
+        file.write(bytes(len(_SUPER_JOURNAL)))
+    # name, its length and its checksum in 4 bytes each, the mark
+    length = int.from_bytes(tail[-16:-12], "big")
+    name = tail[:-16][-length:] if length else b""
+    if b"\0" not in name and not os.path.lexists(name):
+        journal.unlink()
 
 
 def _recover(copy: Path) -> None:
@@ -101,12 +111,11 @@ def _recover(copy: Path) -> None:
     with sqlite_failures(str(copy)):
         connection = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
-            connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+            connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
             connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
             connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
             connection.config(apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0)
-            for _ in connection.execute("PRAGMA synchronous=0; PRAGMA journal_mode=DELETE"):
-                pass
+            connection.execute("PRAGMA synchronous=0; PRAGMA schema_version; PRAGMA journal_mode=DELETE").fetchall()
         finally:
             connection.close(True)
 
@@ -122,9 +131,11 @@ def _folder() -> Path:
 def _remove_stale() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-        ours = folder.is_dir() and not folder.is_symlink() and folder.lstat().st_uid == os.geteuid()
-        if ours and owner.isdecimal() and not _alive(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process may be tidying up as well
+            about = folder.lstat()
+            ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+            if ours and owner.isdecimal() and not _alive(int(owner)):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _alive(pid: int) -> bool:

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from runs import links, lookup, wording
 from runs.clock import rfc3339
-from runs.records import Attempt, Cursor, ErrorSummary, Overview, Payload, Payloads, Run, RunRef, Status
+from runs.records import Attempt, Cursor, ErrorSummary, Overview, Payload, Payloads, Run, RunRef, Section, Status
 from runs.sources.base import Opened
 from runs.timeline.spans import tone
 from runs.views import drawing
@@ -66,8 +66,10 @@ def chip(status: Status) -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def when(context: Context, moment: datetime | None, beside: datetime | None = None) -> str | SafeString:
-    """An instant in the reader's zone: the time of day, and the day where it is another than today's (or ``beside``'s)."""
+def when(
+    context: Context, moment: datetime | None, beside: datetime | None = None, *, exact: bool = False
+) -> str | SafeString:
+    """An instant in the reader's zone: the time of day, ``exact`` with milliseconds; the day where it isn't ``beside``'s."""
     if moment is None:
         return wording.NOTHING
     zone = context["zone"]
@@ -75,14 +77,14 @@ def when(context: Context, moment: datetime | None, beside: datetime | None = No
         '<time datetime="{}" title="{}">{}</time>',
         rfc3339(moment) or "",
         wording.full_time(moment, zone),
-        wording.clock_time(moment, zone, beside=beside or context["present"]),
+        wording.clock_time(moment, zone, beside=beside or context["present"], exact=exact),
     )
 
 
 @register.simple_tag(takes_context=True)
 def since(context: Context, moment: datetime | None) -> str | SafeString:
     """How long ago an instant was."""
-    if moment is None:
+    if not moment:  # a template says "" where a part of what it asked for is None
         return wording.NOTHING
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
@@ -150,7 +152,7 @@ def cell(context: Context, value: object) -> str | SafeString:
     slug = context["slug"]
     match value:
         case None:
-            return mark_safe('<span class="mut">–</span>')  # noqa: S308 - a constant
+            return mark_safe('<span class="mut">–</span>')
         case Status():
             return chip(value)
         case datetime():
@@ -163,7 +165,10 @@ def cell(context: Context, value: object) -> str | SafeString:
             return f"{value:,}"
         case RunRef():
             return format_html(
-                '<a class="id" href="{}" title="{}">{}</a>', links.run_page(slug, value.id), value.id, wording.short_id(value.id)
+                '<a class="id" href="{}" title="{}">{}</a>',
+                links.run_page(slug, value.id),
+                value.id,
+                wording.short_id(value.id),
             )
         case Payload():
             return format_html(
@@ -178,9 +183,10 @@ def cell(context: Context, value: object) -> str | SafeString:
 
 
 @register.filter
-def is_number(value: object) -> bool:
-    """Whether a cell is aligned right."""
-    return isinstance(value, int | float | timedelta | datetime)
+def numeric(section: Section, column: int) -> bool:
+    """Whether a column is aligned right: all that stands in it are numbers, times or durations."""
+    values = [row[column] for row in section.rows if row[column] is not None]
+    return bool(values) and all(isinstance(value, int | float | timedelta | datetime) for value in values)
 
 
 @register.simple_tag(takes_context=True)
@@ -209,9 +215,13 @@ def runs_page(slug: str) -> str:
 @register.simple_tag
 def favicon_for(state: object) -> str:
     """The favicon that says the state: a failure is visible in the tab."""
-    name = {Status.FAILED: "failed", Status.RUNNING: "running", Status.RETRYING: "running"}.get(state) if isinstance(
-        state, Status
-    ) else "failed" if state else None
+    name = (
+        {Status.FAILED: "failed", Status.RUNNING: "running", Status.RETRYING: "running"}.get(state)
+        if isinstance(state, Status)
+        else "failed"
+        if state
+        else None
+    )
     return static(f"img/favicon-{name}.svg" if name else "img/favicon.svg")
 
 
@@ -220,6 +230,7 @@ register.filter("ledger_bar", drawing.ledger_bar)
 register.filter("swatch", drawing.swatch)
 register.filter("axis", drawing.axis)
 register.filter("minimap", drawing.minimap)
+register.filter("legend", drawing.legend)
 register.simple_tag(drawing.bars, name="bars_of")
 register.filter("iso", rfc3339)
 register.filter("position", lambda at: lookup.write_position(Cursor(at=at, id="")))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from runs import wording
 from runs.records import ErrorSummary, Run, Status, Step, StepKind
 from runs.timeline.scale import Scale, between, merge
-from runs.timeline.spans import Pattern, Segment, Span, run_spans, step_spans
+from runs.timeline.spans import Pattern, Segment, Span, beginning, run_spans, step_spans
 
 LONG_WAIT = timedelta(minutes=10)  # a wait beyond this is idle time: a shorter one is worth seeing
 THIN = 0.12  # per cent: what is narrower is drawn as an instant
@@ -104,7 +104,7 @@ def lay_out(
     root = Branch(run, tuple(steps), opened or {})
     planned = list(_plan(root, "", 0, as_of))
     own = [span for item in planned if not item.ghost for span in item.spans]
-    zero = run.created_at
+    zero = beginning(run, steps)
     start = min([zero, *(span.start for span in own)])
     end = max([span.end for span in own], default=zero)
     copied = any(item.ghost for item in planned)
@@ -136,7 +136,9 @@ class _Item:
 
 def _plan(branch: Branch, prefix: str, depth: int, as_of: datetime) -> Iterator[_Item]:
     if depth == 0:
-        yield _Item("", 0, branch, None, run_spans(branch.run, as_of), False, 0, False)
+        yield _Item(
+            "", 0, branch, None, run_spans(branch.run, as_of, beginning(branch.run, branch.steps)), False, 0, False
+        )
     shown = [step for step in branch.steps if step.folded_into is None]
     spans = {step.ordinal: step_spans(step, as_of) for step in shown}
     crowd = _at_once(shown, spans)
@@ -180,12 +182,7 @@ def _most(group: Sequence[tuple[datetime, datetime, int]]) -> int:
 
 
 def _idle(start: datetime, end: datetime, planned: Sequence[_Item]) -> list[tuple[datetime, datetime]]:
-    busy = [
-        (span.start, span.end)
-        for item in planned
-        for span in item.spans
-        if not _waits(item, span)
-    ]
+    busy = [(span.start, span.end) for item in planned for span in item.spans if not _waits(item, span)]
     return between(start, end, merge(busy)) if busy else []
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from runs.records import Run, Step, StepKind
-from runs.timeline.spans import Pattern, Span, run_spans, step_spans
+from runs.timeline.spans import Pattern, Span, beginning, run_spans, step_spans
 
 # By precedence: an instant in which several things happened counts as the first of these.
 PARTS = (
@@ -43,13 +43,13 @@ class Ledger:
 
 def keep_ledger(run: Run, steps: Sequence[Step], as_of: datetime) -> Ledger | None:
     """The ledger of a run, or None where no time has passed."""
+    start = beginning(run, steps)
     own = [step for step in steps if not step.inherited]
     spans = [(key, span) for step in own for span in step_spans(step, as_of) if (key := _part(step, span))]
-    spans += [
-        (_RUN_PARTS[span.pattern], span) for span in run_spans(run, as_of) if span.pattern in _RUN_PARTS
-    ]
-    start = run.created_at
-    end = max([run.last_event_at or as_of if run.status.finished else as_of, *(span.end for _, span in spans)], default=as_of)
+    spans += [(_RUN_PARTS[span.pattern], span) for span in run_spans(run, as_of, start) if span.pattern in _RUN_PARTS]
+    end = max(
+        [run.last_event_at or as_of if run.status.finished else as_of, *(span.end for _, span in spans)], default=as_of
+    )
     times = _sweep(start, end, spans)
     total = sum(times.values(), timedelta())
     asleep = times["sleeping"]

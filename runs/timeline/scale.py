@@ -12,7 +12,7 @@ COPIED = 5.5
 RIGHT = 95.5  # the rest is for the marks that follow an end
 GAP_WIDTH = 3.9
 FOLD_SHARE = 0.10
-FOLD_MIN = timedelta(seconds=1)
+FOLD_MIN = timedelta(seconds=10)  # a shorter gap reads well as it is
 MAX_GAPS = 6  # the longest: each takes its width from what is drawn
 _STEPS = [
     timedelta(seconds=unit * factor)

@@ -1,6 +1,6 @@
 """What a row's bar says, in instants: which kind of time from when to when, before any geometry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -79,8 +79,9 @@ def tone(status: Status) -> Tone:
 
 def step_spans(step: Step, as_of: datetime) -> tuple[Span, ...]:
     """The spans of one step, by start. Empty where no time was recorded. ``as_of``: the last instant that is known about."""
-    if any(attempt.started_at for attempt in step.attempts):
-        return tuple(_attempt_spans(step.attempts, step.started_at, step.status, as_of, waits=step.kind in WAITING_KINDS))
+    # A child workflow's attempts are the times its code ran until it blocked: the step waited through all of them.
+    if step.kind is not StepKind.CHILD_RUN and any(attempt.started_at for attempt in step.attempts):
+        return tuple(_attempt_spans(step.attempts, step.started_at, step.status, as_of))
     if step.started_at is None:
         return ()
     finished = step.status.finished and step.finished_at is not None
@@ -94,26 +95,40 @@ def step_spans(step: Step, as_of: datetime) -> tuple[Span, ...]:
     else:
         pattern = Pattern.RAN
     failed = step.status is Status.FAILED
-    return (Span(pattern, tone(step.status), step.started_at, end, open=not finished, final=failed),)
+    begun = next((attempt.started_at for attempt in step.attempts if attempt.started_at), step.started_at)
+    bar = Span(pattern, tone(step.status), max(begun, step.started_at), end, open=not finished, final=failed)
+    if begun > step.started_at:
+        return (Span(Pattern.QUEUED, Tone.QUIET, step.started_at, begun), bar)
+    return (bar,)
 
 
-def run_spans(run: Run, as_of: datetime) -> tuple[Span, ...]:
-    """The run's own row: queued until it was taken up; its attempts where it has them and no steps; else one line."""
+def beginning(run: Run, steps: Sequence[Step]) -> datetime:
+    """When a run began: created_at; for one whose own times are whole seconds its first step's start, within that second."""
+    if not run.coarse:
+        return run.created_at
+    own = [step.started_at for step in steps if step.started_at and not step.inherited]
+    first = min(own, default=run.created_at)
+    return first if timedelta() <= first - run.created_at < timedelta(seconds=1) else run.created_at
+
+
+def run_spans(run: Run, as_of: datetime, begun_at: datetime | None = None) -> tuple[Span, ...]:
+    """The run's own row from ``begun_at``, created_at where None: queued until it was taken up; its attempts where it has them and no steps; else one line."""
     if run.steps == 0 and any(attempt.started_at for attempt in run.tries):
-        return tuple(_attempt_spans(run.tries, run.created_at, run.status, as_of, waits=False))
-    begun = run.started_at if run.started_at and run.started_at >= run.created_at else run.created_at
+        return tuple(_attempt_spans(run.tries, run.created_at, run.status, as_of))
+    created = begun_at or run.created_at
+    begun = run.started_at if run.started_at and run.started_at >= created else created
     over = run.status.finished
     end = (run.last_event_at or run.finished_at or as_of) if over else as_of
     if run.status in (Status.QUEUED, Status.SCHEDULED) and run.started_at is None:
         return (Span(Pattern.QUEUED, Tone.QUIET, run.created_at, max(as_of, run.created_at), open=True),)
     line = Span(Pattern.LINE, Tone.QUIET, begun, max(end, begun), open=not over)
-    if begun > run.created_at:
-        return (Span(Pattern.QUEUED, Tone.QUIET, run.created_at, begun), line)
+    if begun > created:
+        return (Span(Pattern.QUEUED, Tone.QUIET, created, begun), line)
     return (line,)
 
 
 def _attempt_spans(
-    attempts: tuple[Attempt, ...], queued_at: datetime | None, status: Status, as_of: datetime, *, waits: bool
+    attempts: tuple[Attempt, ...], queued_at: datetime | None, status: Status, as_of: datetime
 ) -> Iterator[Span]:
     timed = [attempt for attempt in attempts if attempt.started_at]
     free_at = queued_at
@@ -131,7 +146,7 @@ def _attempt_spans(
             yield Span(Pattern.BACKING_OFF, Tone.RETRY, end, max(until, end), open=last)
         else:
             yield Span(
-                Pattern.WAITED if waits else Pattern.RAN,
+                Pattern.RAN,
                 tone(attempt.status),
                 attempt.started_at,
                 end,

@@ -146,7 +146,7 @@ def bars(timeline: Timeline, rows: Sequence[Row]) -> SafeString:
     for position, row in enumerate(rows):
         y = _n(100 * (position + 0.5) / len(rows)) + "%"
         parts += [_segment(segment, y) for segment in row.segments]
-        if row.note and row.segments:
+        if row.note and row.segments and row.segments[0].pattern is not Pattern.GHOST:
             last = row.segments[-1]
             if last.x + last.width < 80:
                 dx = 44 if last.open else 20 if last.final else 8
@@ -231,3 +231,60 @@ def minimap(timeline: Timeline) -> SafeString:
     for x in (left, right):
         parts.append(f'<line class="grab" x1="{_n(x)}%" x2="{_n(x)}%" y1="12" y2="28"/>')
     return _svg([*parts, "</svg>"])
+
+
+_LEGEND: tuple[tuple[str, str, str], ...] = (
+    # what is looked for among the segments, its words, its drawing on 28 × 10
+    ("queued", "queued", '<path class="q" d="M0 5h28"/>'),
+    ("ran", "ran", '<rect class="f c-ok" width="28" height="10"/>'),
+    (
+        "tried",
+        "attempt failed, tried again",
+        '<g class="c-fail"><path class="f" d="M0 2h20v6H0z"/><path class="cap" d="M20-2v14"/></g>',
+    ),
+    (
+        "backing_off",
+        "backing off",
+        '<rect class="box c-retry" fill="url(#p-back-retry)" x=".5" y=".5" width="27" height="9"/>',
+    ),
+    (
+        "final",
+        "failed for good",
+        '<g class="c-fail"><path class="f" d="M0 0h14v10H0z"/><path class="cap" d="M14-2v14"/><path class="xx" d="m19 1 8 8m0-8-8 8"/></g>',
+    ),
+    (
+        "waited",
+        "slept, waited, child at work",
+        '<rect class="box c-ok" fill="url(#p-wait-ok)" x=".5" y=".5" width="27" height="9"/>',
+    ),
+    ("instant", "too short to draw", '<path class="f c-ok" d="M12 0h3v10h-3z"/>'),
+    (
+        "open",
+        "end not known",
+        '<path class="f c-run" d="M0 0h9v10H0zM11 0h4v10h-4zM17 0h3v10h-3zM22 0h2v10h-2zM26.5 0h1v10h-1z"/>',
+    ),
+    ("ghost", "copied from the forked run", '<rect class="ghost" x=".5" y=".5" width="27" height="9"/>'),
+    ("gap", "idle time not drawn", '<rect fill="url(#p-zig)" x="8" width="12" height="10"/>'),
+)
+
+
+def legend(timeline: Timeline) -> SafeString:
+    """The marks that this drawing has, in words. Colour says the outcome, everywhere alike."""
+    segments = [segment for row in timeline.rows for segment in row.segments]
+    present = {segment.pattern.value for segment in segments if not (segment.final or segment.instant)}
+    marks = (
+        ("final", any(s.final for s in segments)),
+        ("open", any(s.open for s in segments)),
+        ("gap", timeline.scale.gaps),
+    )
+    present |= {
+        name
+        for name, there in (*marks, ("instant", any(s.instant and s.pattern is not Pattern.QUEUED for s in segments)))
+        if there
+    }
+    items = "".join(
+        f'<li><svg class="sw" viewBox="0 0 28 10" aria-hidden="true">{picture}</svg>{words}</li>'
+        for name, words, picture in _LEGEND
+        if name in present
+    )
+    return _svg([f'<ul class="legend" aria-label="Legend">{items}</ul>'])

@@ -17,7 +17,10 @@ KEYS = (
             ("n p", "next, previous failure"),
         ),
     ),
-    ("In a run", (("u", "up to its parent"), ("y", "copy its id"), ("c", "copy the link"), ("Esc", "close the opened step"))),
+    (
+        "In a run",
+        (("u", "up to its parent"), ("y", "copy its id"), ("c", "copy the link"), ("Esc", "close the opened step")),
+    ),
     ("Everywhere", (("t", "light or dark"),)),
 )
 

@@ -1,4 +1,4 @@
-"""One run: identity, diagnosis, where the time went, and a view of it: timeline, table, history, payloads, family, logs, details."""
+"""One run: identity, diagnosis, where the time went, and one of its views: timeline, table, history, payloads and so on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,12 +7,13 @@ from datetime import datetime
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from runs import clock, lookup
+from runs import lookup
 from runs.catalogue import served
 from runs.clock import parse_instant
-from runs.diagnosis import STALE, diagnose, failing_step
-from runs.engines.base import Engine, latest
+from runs.diagnosis import diagnose, failing_step, known_until
+from runs.engines.base import Engine
 from runs.errors import AddressNotFound, BadFilter, StepNotFound
+from runs.fleet import last_event_at
 from runs.records import Body, Event, LogLine, Page, Payload, Relatives, Run, Section, Step
 from runs.timeline import Branch, Row, Timeline, keep_ledger, lay_out
 from runs.views.drawing import BLOCK
@@ -90,7 +91,8 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
     tag = tag_of([database])
     if answer := unchanged(request, tag):
         return answer
-    seen = database.read(lambda engine: _read(engine, request, segment, tab))
+    newest = last_event_at(database)
+    seen = database.read(lambda engine: _read(engine, request, segment, tab, newest))
     context = {
         "here": "run",
         "slug": slug,
@@ -115,10 +117,10 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
     return response
 
 
-def _read(engine: Engine, request: HttpRequest, segment: str, tab: str) -> Snapshot:
+def _read(engine: Engine, request: HttpRequest, segment: str, tab: str, newest: datetime | None) -> Snapshot:
     run = engine.run(lookup.run_id(engine, segment))
     steps = engine.steps(run.id)
-    as_of, stale = _as_of(engine, run)
+    as_of, stale = known_until(run, newest)
     seen = Snapshot(engine.slug, run, steps, as_of, stale, _branches(engine, steps, _paths(request)))
     after = lookup.read_position(request.GET.get("after"))
     match tab:
@@ -142,15 +144,6 @@ def _of_run(run: Run) -> list[Payload]:
 
 def _body(engine: Engine, payload: Payload) -> Body:
     return engine.payload(payload.run_id, payload.name)
-
-
-def _as_of(engine: Engine, run: Run) -> tuple[datetime, bool]:
-    """The last instant the file knows about: now while somebody writes it, its newest event once it is stale."""
-    if run.status.finished:
-        return latest(run.last_event_at, run.finished_at, run.created_at) or run.created_at, False
-    present = clock.now()
-    newest = latest(engine.overview().last_event_at, run.last_event_at, run.created_at) or run.created_at
-    return (newest, True) if present - newest > STALE else (max(present, newest), False)
 
 
 def _paths(request: HttpRequest) -> list[str]:
@@ -200,9 +193,13 @@ def _step_tabs(step: Step) -> tuple[tuple[str, Payload | None], ...]:
 
 
 def _first_tab(step: Step) -> str:
-    if step.attempts and (len(step.attempts) > 1 or step.payloads.error is None and step.payloads.output is None):
+    if step.attempts and (len(step.attempts) > 1 or (step.payloads.error is None and step.payloads.output is None)):
         return "attempts"
-    for name, payload in (("error", step.payloads.error), ("output", step.payloads.output), ("input", step.payloads.input)):
+    for name, payload in (
+        ("error", step.payloads.error),
+        ("output", step.payloads.output),
+        ("input", step.payloads.input),
+    ):
         if payload is not None:
             return name
     return "attempts"
@@ -272,4 +269,3 @@ def _tabs(seen: Snapshot) -> list[tuple[str, str, str]]:
     if seen.engine == "obelisk":
         tabs.append(("logs", "Logs", ""))
     return [*tabs, ("details", "Details", "")]
-

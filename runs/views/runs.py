@@ -1,25 +1,30 @@
 """The list of runs: of one database, or of all of them merged; everything that is chosen is in the address."""
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from runs import clock
 from runs.catalogue import Database, served
+from runs.diagnosis import known_until
 from runs.engines.base import Engine
 from runs.errors import BadFilter, DurascopeError
 from runs.filters import Filter
-from runs.fleet import read_each
+from runs.fleet import last_event_at, read_each
 from runs.lookup import ListQuery, list_query
 from runs.merge import Merged, merged_runs
-from runs.records import Names, Status
+from runs.records import Names, Run, Status
 from runs.views.live import tag_of, unchanged
 from runs.views.preferences import COOKIES, preferences, remember
 from runs.wording import clock_time, visible
 
-WITHIN = {"1h": ("last hour", timedelta(hours=1)), "24h": ("last 24 h", timedelta(days=1)), "7d": ("last 7 d", timedelta(days=7))}
+WITHIN = {
+    "1h": ("last hour", timedelta(hours=1)),
+    "24h": ("last 24 h", timedelta(days=1)),
+    "7d": ("last 7 d", timedelta(days=7)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
         "children": request.GET.get("children") == "show",
         "searched": asked.where.q,
         "partial": _partial(merged),
+        "rows": _rows(databases, merged),
     }
     response = render(request, "runs/runs.html", context)
     remember(request, response)
@@ -108,10 +114,21 @@ def _facets(databases: tuple[Database, ...], where: Filter) -> Facets:
             continue
         for status, count in answer[0].items():
             counts[status] = counts.get(status, 0) + count
-        for into, names in ((workflows, answer[1].workflows), (versions, answer[1].versions), (queues, answer[1].queues)):
+        for into, names in (
+            (workflows, answer[1].workflows),
+            (versions, answer[1].versions),
+            (queues, answer[1].queues),
+        ):
             for name, count in names:
                 into[name] = into.get(name, 0) + count
     return Facets(counts, Names(*(tuple(sorted(found.items())) for found in (workflows, versions, queues))))
+
+
+def _rows(databases: tuple[Database, ...], merged: Merged) -> list[tuple[str, Run, datetime, bool]]:
+    """Each run with what its database knows: until when, and whether nobody wrote it since."""
+    shown = {slug for slug, _ in merged.rows}
+    newest = {database.slug: last_event_at(database) for database in databases if database.slug in shown}
+    return [(slug, run, *known_until(run, newest[slug])) for slug, run in merged.rows]
 
 
 def _chips(request: HttpRequest, where: Filter) -> list[Chip]:
@@ -119,7 +136,12 @@ def _chips(request: HttpRequest, where: Filter) -> list[Chip]:
     chips = [Chip(name, "db") for name in (request.GET.getlist("db")[:1] if request.GET.get("db") else [])]
     if where.statuses:
         chips.append(Chip(", ".join(status for status in Status if status in where.statuses), "status"))
-    for parameter, text in (("workflow", where.workflow), ("q", where.q), ("version", where.version), ("queue", where.queue)):
+    for parameter, text in (
+        ("workflow", where.workflow),
+        ("q", where.q),
+        ("version", where.version),
+        ("queue", where.queue),
+    ):
         if text:
             chips.append(Chip(f"{parameter} {visible(text)}" if parameter != "q" else f"“{visible(text)}”", parameter))
     if request.GET.get("within"):

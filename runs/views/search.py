@@ -45,5 +45,3 @@ def _candidates(text: str) -> list[str]:
         inner = unquote(match[1]).strip("/")
         candidates += [inner, inner.split("/")[0]]
     return list(dict.fromkeys(candidates))
-
-

@@ -35,8 +35,7 @@ FROM {schema}streams t WHERE t.workflow_uuid = :run
 """
 _MESSAGES = """
 SELECT n.message_uuid, n.topic, n.created_at_epoch_ms, n.consumed_by_function_id, n.serialization,
-  octet_length(n.message),
-  substr(n.message, 1, 64)
+  octet_length(n.message), substr(n.message, 1, 64)
 FROM {schema}notifications n WHERE n.destination_uuid = :run
 """
 

@@ -17,8 +17,8 @@ ERROR_LIMIT = 64 * 1024  # bytes of an error that are read to summarise it in a 
 
 _COLUMNS = composed("""
 SELECT s.workflow_uuid, s.created_at, s.status, s.name, s.updated_at, s.started_at_epoch_ms, {end},
-  s.recovery_attempts, s.queue_name,
-  s.application_version, s.forked_from, {parent}, s.delay_until_epoch_ms, s.workflow_deadline_epoch_ms
+  s.recovery_attempts, s.queue_name, s.application_version, s.forked_from, {parent}, s.delay_until_epoch_ms,
+  s.workflow_deadline_epoch_ms
 FROM {schema}workflow_status s
 """)
 _PAGE = _COLUMNS + "WHERE {where} ORDER BY s.created_at DESC, s.workflow_uuid DESC LIMIT :limit"
@@ -144,6 +144,8 @@ def _run(row: RunRow, span: Span | None, error: ErrorSummary | None, waiting: re
         forked_from=row.forked_from,
         version=row.version,
         queue=row.queue,
+        # Python before 3.12 writes a run's own times in whole seconds, and its steps' in milliseconds (dbos: _now_ms_sql).
+        coarse=not any(moment.microsecond for moment in (row.created_at, row.updated_at, row.end) if moment),
     )
 
 

@@ -19,12 +19,12 @@ from runs.engines.dbos.vocabulary import INTERNAL_QUEUE, SLEEP
 _LAST_STEPS = """
 SELECT o.workflow_uuid, o.function_id, o.function_name, o.completed_at_epoch_ms, o.serialization,
   CASE WHEN o.function_name = 'DBOS.sleep' THEN substr(o.output, 1, 200) END,
-  EXISTS (SELECT 1 FROM {schema}operation_outputs f WHERE f.workflow_uuid = o.workflow_uuid AND f.function_id =
-  o.function_id - 1)
+  EXISTS (SELECT 1 FROM {schema}operation_outputs f
+          WHERE f.workflow_uuid = o.workflow_uuid AND f.function_id = o.function_id - 1)
 FROM {schema}operation_outputs o
 WHERE o.workflow_uuid IN {ids}
-  AND o.function_id = (SELECT max(f.function_id) FROM {schema}operation_outputs f WHERE f.workflow_uuid =
-  o.workflow_uuid)
+  AND o.function_id = (SELECT max(f.function_id) FROM {schema}operation_outputs f
+                       WHERE f.workflow_uuid = o.workflow_uuid)
 """
 _NEWEST_VERSION = """
 SELECT a.version_name FROM {schema}application_versions a ORDER BY a.version_timestamp DESC, a.version_name DESC LIMIT 1
@@ -117,7 +117,8 @@ class Reasons:
             last = _Last(whole(ordinal) or 0, text(name))
             if last.name == SLEEP:
                 # A recv or getEvent is recorded when it is over, under the number before its timeout's.
-                last = _Last(last.ordinal, last.name, wake_up(serialization, output) or instant(completed), not follows)
+                timeout = not follows and last.ordinal > (0 if self._snapshot.schema.is_go else 1)
+                last = _Last(last.ordinal, last.name, wake_up(serialization, output) or instant(completed), timeout)
             found[text(run_id)] = last
         return found
 

@@ -41,7 +41,8 @@ def search(
         for batch in _failed(snapshot, found, after):
             by_error.extend(_matching(snapshot, batch, q))
             read += len(batch)
-            if len(by_error) > limit:
+            enough = len(by_id) > limit and listing.place(batch[-1].at) <= listing.place(by_id[-1].at)
+            if enough or len(by_error) > limit:
                 break
             if read >= CANDIDATES:
                 stopped = batch[-1].at

@@ -17,16 +17,16 @@ FROM {schema}workflow_status s GROUP BY s.name, s.class_name ORDER BY count(*) D
 """
 # Runs that wait or run are few and have an index; a queue that is not registered is listed too where runs wait in it.
 _DEPTHS = """
-SELECT s.queue_name, sum(CASE WHEN s.status = 'ENQUEUED' THEN 1 ELSE 0 END), sum(CASE WHEN s.status = 'PENDING'
-  THEN 1 ELSE 0 END),
+SELECT s.queue_name,
+  sum(CASE WHEN s.status = 'ENQUEUED' THEN 1 ELSE 0 END),
+  sum(CASE WHEN s.status = 'PENDING' THEN 1 ELSE 0 END),
   min(CASE WHEN s.status = 'ENQUEUED' THEN s.created_at END)
 FROM {schema}workflow_status s WHERE s.status IN ('ENQUEUED', 'PENDING') AND s.queue_name IS NOT NULL
 GROUP BY s.queue_name ORDER BY s.queue_name LIMIT :limit
 """
 _QUEUES = """
 SELECT q.name, q.concurrency, q.worker_concurrency, q.rate_limit_max, q.rate_limit_period_sec, q.priority_enabled,
-  q.partition_queue,
-  q.application_name
+  q.partition_queue, q.application_name
 FROM {schema}queues q ORDER BY q.name LIMIT :limit
 """
 _SCHEDULES = """

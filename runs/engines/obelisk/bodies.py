@@ -7,7 +7,7 @@ from runs.engines.base import BODY_LIMIT
 from runs.engines.obelisk.backtraces import source_text
 from runs.engines.obelisk.history import log_row
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import snake, whole
+from runs.engines.obelisk.shapes import as_bytes, snake, whole
 from runs.engines.obelisk.steps import child_of
 from runs.errors import PayloadNotFound
 from runs.records import Body, Payload
@@ -84,8 +84,3 @@ def _read(snapshot: Snapshot, sql: str, encoding: str, params: Params) -> _Found
     if not rows or (size := whole(rows[0][1])) is None:
         return None
     return encoding, as_bytes(rows[0][0]), size
-
-
-def as_bytes(value: Value) -> bytes:
-    """Text as UTF-8; bytes as they are."""
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import instant, text, whole
+from runs.engines.obelisk.shapes import as_bytes, instant, text, whole
 from runs.records import Cursor, LogLine, Page
 from runs.sources.base import Value
 
@@ -18,13 +18,13 @@ _COLUMNS = """g.id, g.created_at, g.run_id, g.level, g.stream_type, octet_length
 _LINES = """SELECT $columns
 FROM {schema}t_log g WHERE g.execution_id = :id AND g.id > :after ORDER BY g.id LIMIT :limit"""
 
-# The chunk of the same stream before or after one: a character's bytes may lie in both.
+# The chunks of the same stream before or after one: a character's bytes, four at most, may lie in all of them.
 _BEFORE = """SELECT substr(g.payload, -3) FROM {schema}t_log g
 WHERE g.execution_id = :id AND g.run_id = :lease AND g.stream_type = :stream AND g.id < :position
-ORDER BY g.id DESC LIMIT 1"""
+ORDER BY g.id DESC LIMIT 3"""
 _AFTER = """SELECT substr(g.payload, 1, 3) FROM {schema}t_log g
 WHERE g.execution_id = :id AND g.run_id = :lease AND g.stream_type = :stream AND g.id > :position
-ORDER BY g.id LIMIT 1"""
+ORDER BY g.id LIMIT 3"""
 
 
 def lines(snapshot: Snapshot, run_id: str, after: int | None, limit: int) -> Page[LogLine]:
@@ -60,16 +60,12 @@ def _decoded(snapshot: Snapshot, run_id: str, row: Sequence[Value]) -> str:
     data = payload if isinstance(payload, bytes) else b""
     key: dict[str, Value] = {"id": run_id, "lease": lease, "stream": stream, "position": position}
     if _leading(data):
-        begun = _unfinished(_neighbour(snapshot, _BEFORE, key))
-        data = begun + data
-    if (open_ended := _unfinished(data)) and _leading(_neighbour(snapshot, _AFTER, key)):
-        data = data[: -len(open_ended)]
+        before = reversed(snapshot.rows(_BEFORE, key))
+        data = _unfinished(b"".join(as_bytes(end) for (end,) in before)) + data
+    if open_ended := _unfinished(data):
+        after = b"".join(as_bytes(begin) for (begin,) in snapshot.rows(_AFTER, key))
+        data = data[: -len(open_ended)] if _leading(after) else data
     return data.decode("utf-8", "replace")
-
-
-def _neighbour(snapshot: Snapshot, sql: str, key: dict[str, Value]) -> bytes:
-    found = snapshot.rows(sql, key)
-    return value if found and isinstance(value := found[0][0], bytes) else b""
 
 
 def _leading(data: bytes) -> bool:

@@ -208,16 +208,16 @@ def revision(snapshot: Snapshot) -> Revision:
     release = _METADATA_RELEASES.get(number, "") if isinstance(number, int) else ""
     return Revision(
         text=f"metadata {number}" if isinstance(number, int) else "unknown",
-        label=f"Obelisk {release}".strip(),
+        label=release,
         problem="Written by Obelisk 0.37 or earlier: what is shown is what was understood of it.",
     )
 
 
 def _migrated(number: Value) -> Revision:
     if not isinstance(number, int) or number < 1:
-        return Revision("V?", "Obelisk", "No schema migration is recorded: it is read by its columns.")
+        return Revision("V?", "schema of no number", "No schema migration is recorded: it is read by its columns.")
     if number > NEWEST:
         problem = f"Schema V{number} is newer than V{NEWEST}, the newest known: it is read by its columns."
-        return Revision(f"V{number}", "Obelisk, newer than 0.41.4", problem)
+        return Revision(f"V{number}", f"V{number}, newer than 0.41.4", problem)
     releases = next(words for highest, words in _RELEASES if number <= highest)
-    return Revision(f"V{number}", f"Obelisk {releases}")
+    return Revision(f"V{number}", f"V{number}, {releases}")

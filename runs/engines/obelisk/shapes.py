@@ -63,6 +63,11 @@ def hexadecimal(value: object) -> str:
     return text(value).removeprefix("sha256:")
 
 
+def as_bytes(value: object) -> bytes:
+    """A column's text as UTF-8, its bytes as they are."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
 def compact(value: object) -> str:
     """JSON text as the engine writes it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
