@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DurascopeError as problem:
         print(f"durascope: {problem}", file=sys.stderr)
         return 2 if isinstance(problem, BadRequest) else 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough; nothing may be written to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -163,10 +165,7 @@ def _run(config: Config, *, opens: bool) -> int:
         if opens:
             open_browser(url)
 
-    try:
-        Server(config, listener, ready).run()
-    except KeyboardInterrupt:
-        return 0
+    Server(config, listener, ready).run()
     return 0
 
 

@@ -31,7 +31,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise BadConfiguration(
             f"Can't listen on {host} port {port}: {(problem.strerror or str(problem)).lower()}.",
-            remedy=f"Another port: --port {port + 1 if port < 65535 else 8765}, or --port 0 for any free one.",
+            remedy=f"Another port: --port {max(port + 1, 8765) if port < 65535 else 8765}, or --port 0 for any free one.",
         ) from None
     return listener
 

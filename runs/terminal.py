@@ -9,16 +9,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from runs import clock, lookup, wording
+from runs import lookup, wording
 from runs.api import shapes
 from runs.catalogue import Catalogue, Database
-from runs.diagnosis import diagnose
+from runs.diagnosis import diagnose, known_until
+from runs.engines.base import Engine
 from runs.errors import DatabaseNotFound, DurascopeError
 from runs.filters import Filter
 from runs.fleet import Entry, survey
 from runs.paging import write_cursor
 from runs.records import ErrorSummary, Run, Status, Step
-from runs.sources.base import Opened
 from runs.timeline import Pattern, Row, Segment, lay_out
 
 GLYPHS = {
@@ -89,15 +89,20 @@ def runs(
 def show(spec: str, run_id: str, *, as_json: bool = False) -> int:
     """Prints one run: what happened in words, and its timeline. Raises DurascopeError."""
     database = _one(spec)
-    run, steps, opened = database.read(lambda engine: (engine.run(run_id), engine.steps(run_id), engine.reader.opened))
+    run, steps, newest = database.read(lambda engine: _one_run(engine, run_id))
     if as_json:
         _print_json(shapes.detail_object(database.slug, run, steps))
         return 0
-    # A file that nobody writes knows nothing later than its own last event.
-    as_of = clock.now() if opened is Opened.LIVE else run.last_event_at or run.created_at
+    as_of, _stale = known_until(run, newest)
     for line in _sheet(run, steps, as_of):
         print(line.rstrip())
     return 0
+
+
+def _one_run(engine: Engine, run_id: str) -> tuple[Run, tuple[Step, ...], datetime | None]:
+    """The run, its steps, and the newest event of the database where an unfinished run is drawn up to it."""
+    run = engine.run(run_id)
+    return run, engine.steps(run_id), None if run.status.finished else engine.overview().last_event_at
 
 
 def _one(spec: str) -> Database:
@@ -161,7 +166,7 @@ def _sheet(run: Run, steps: Sequence[Step], as_of: datetime) -> Iterator[str]:
     }
     yield " · ".join(f"{name} {wording.visible(value)}" for name, value in facts.items() if value)
     if said := diagnose(run, steps, as_of):
-        step = f" {said.step.ordinal} {said.step.name}" if said.step else ""
+        step = f" {said.step.name}" if said.step else ""
         yield wording.visible(f"{said.lead}{step}{said.after} {said.rest}")
     yield ""
     timeline = lay_out(run, steps, as_of=as_of)

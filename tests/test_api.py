@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asking import Asker
 from django.test import Client
+from writers import writing
 
 from runs.addresses import encode
 
@@ -333,6 +334,17 @@ def test_an_answer_that_did_not_change_is_not_sent_again(ask: Ask, fresh: Unpack
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE workflow_status SET status = 'CANCELLED' WHERE workflow_uuid = 'wf-pending'")
     assert client.get("/api/v1/databases/zoo-3.4.0/runs/", headers=tag).status_code == 200
+
+
+def test_a_database_that_another_process_has_locked_answers_423(ask: Ask, fresh: Unpacked) -> None:
+    path = fresh("zoo-3.4.0")
+    get = ask(path)
+    with writing(path) as writer:
+        writer.do("BEGIN EXCLUSIVE")
+        assert get("/api/v1/databases/zoo-3.4.0/runs/", expect=423)["error"] == "DatabaseLocked"
+        assert get("/api/v1/runs/")["problems"][0]["error"] == "DatabaseLocked"
+        writer.do("ROLLBACK")
+        assert len(get("/api/v1/runs/", limit=500)["runs"]) == 52
 
 
 def test_health_is_told_even_where_no_database_can_be_read(ask: Ask, tmp_path: Path) -> None:

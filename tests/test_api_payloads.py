@@ -16,7 +16,7 @@ from asking import Asker
 from runs.addresses import encode
 from runs.api.excerpt import excerpt
 from runs.payloads import to_json
-from runs.payloads.tree import Bytes, Mapping, Node, Scalar, Sequence
+from runs.payloads.tree import Bytes, Mapping, Node, Scalar, Sequence, elided
 
 Unpacked = Callable[[str], Path]
 Ask = Callable[..., Asker]
@@ -155,6 +155,23 @@ def test_a_value_larger_than_the_limit_is_marked_and_never_taken_for_data(ask: A
     assert len(get.client.get(f"{payload['href']}?raw").content) == payload["size_bytes"]
 
 
+def test_a_file_that_lacks_its_end_says_so_in_its_name(ask: Ask, fresh: Unpacked) -> None:
+    path = fresh("zoo-3.4.0")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE workflow_output SET output = hex(zeroblob(34000000)) WHERE workflow_uuid = 'wf-happy'"
+        )
+    get = ask(path)
+
+    answer = get.client.get("/api/v1/databases/zoo-3.4.0/runs/wf-happy/payloads/run.output/?raw")
+
+    assert len(answer.content) == 64 * 1024 * 1024
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="run.output.cut"'
+    assert answer.headers["Durascope-Truncated"] == "true"
+    decoded = get("/api/v1/databases/zoo-3.4.0/runs/wf-happy/payloads/run.output/")
+    assert (decoded["size_bytes"], decoded["truncated"]) == (68_000_000, True)
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=67108865", "raw=1", "at=0", "limit=many"])
 def test_a_payload_refuses_what_it_does_not_know(ask: Ask, unpacked: Unpacked, query: str) -> None:
     address = f"/api/v1/databases/zoo-3.4.0/runs/wf-happy/payloads/run.input/?{query}"
@@ -186,7 +203,9 @@ TREES: list[tuple[Node, int, Any, bool]] = [
     ),
     (Sequence([Scalar(1)] * 9), 24, [1, 1, {"$type": "elided", "value": "7 more values"}], True),
     (Sequence([Sequence() for _ in range(9)]), 24, [[], [], {"$type": "elided", "value": "7 more values"}], True),
+    (Sequence([Scalar(1)] * 3), 24, [1, 1, {"$type": "elided", "value": "1 more value"}], True),
     (Sequence([Scalar(1)] * 2), 24, [1, 1], False),
+    (Sequence([elided("too deep")]), 24, [{"$type": "elided", "value": "too deep"}], True),
 ]
 
 

@@ -133,7 +133,10 @@ def test_a_database_that_appears_or_cannot_be_read_is_a_row(
     folder.mkdir()
     (folder / "notes.sqlite").write_text("not a database")
     missing = tmp_path / "gone.sqlite"
-    with served(str(folder), str(folder / "notes.sqlite"), str(missing)) as running, page(browser, running.url) as shown:
+    with (
+        served(str(folder), str(folder / "notes.sqlite"), str(missing)) as running,
+        page(browser, running.url) as shown,
+    ):
         shown.goto("/")
         assert sorted(_slugs(shown)) == ["gone", "notes"]
         expect(shown.locator("tr", has_text="notes")).to_contain_text("Not a SQLite database.")

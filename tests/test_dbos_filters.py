@@ -133,6 +133,8 @@ def test_a_bounded_search_says_so_and_goes_on_where_it_stopped(
     monkeypatch.undo()
     assert walked == [run.id for run in read(unpacked(ZOO), lambda engine: all_runs(engine, Filter(q="w")))]
     assert partial > 0
+    counts = read(unpacked(ZOO), lambda engine: engine.counts(Filter(q="w")))
+    assert sum(counts.values()) == len(walked)  # a run that matches by id and by error counts once
 
 
 def test_failed_runs_are_listed_through_the_engines_partial_index(fresh: Unpacked) -> None:

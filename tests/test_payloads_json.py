@@ -1,4 +1,4 @@
-"""JSON, jsonpickle, Obelisk's typed values and unknown serializers become trees without loss; checked against the standard parser."""
+"""JSON, jsonpickle, values of Obelisk and of unknown serializers become trees without loss; checked against the standard parser."""
 
 import base64
 import json

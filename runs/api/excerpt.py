@@ -21,6 +21,9 @@ class _Cut:
 
     def node(self, node: Node) -> Node:
         match node:
+            case Scalar(_, "elided"):
+                self.was_made = True  # by the decoder, which has limits of its own
+                return node
             case Scalar(value, type):
                 length = len(type) + (len(value) if isinstance(value, str) else 0)
                 return node if self._fits(length) else self._elided(f"text of {length:,} characters")
@@ -41,7 +44,7 @@ class _Cut:
         kept: list[Node] = []
         for item in items:
             if self.left <= 0:
-                kept.append(self._elided(f"{len(items) - len(kept):,} more values"))
+                kept.append(self._elided(_more(len(items) - len(kept), "value", "values")))
                 break
             kept.append(self.node(item))
         return kept
@@ -51,7 +54,7 @@ class _Cut:
         for key, value in entries:
             if self.left <= 0:
                 # A key that is no text: none of the data's can be like it.
-                more = self._elided(f"{len(entries) - len(kept):,} more entries")
+                more = self._elided(_more(len(entries) - len(kept), "entry", "entries"))
                 kept.append((more, more))
                 break
             kept.append((self.node(key), self.node(value)))
@@ -69,3 +72,7 @@ class _Cut:
         self.was_made = True
         self.left -= NODE_COST
         return elided(what)
+
+
+def _more(number: int, one: str, many: str) -> str:
+    return f"{number:,} more {one if number == 1 else many}"

@@ -17,7 +17,8 @@ def engine_for(reader: Reader) -> Engine:
         if engine.recognises(reader.tables):
             return engine(reader)
     raise UnknownSchema(
-        _found(reader.tables), remedy=f"Durascope reads databases of {' and '.join(engine.label for engine in ENGINES)}."
+        _found(reader.tables),
+        remedy=f"Durascope reads databases of {' and '.join(engine.label for engine in ENGINES)}.",
     )
 
 

@@ -108,7 +108,8 @@ def _python(node: Mapping) -> str:
         count = len(items[1].items)
         return f"{_message(items[0])} ({count} sub-exception{'s' if count != 1 else ''})"
     if len(items) == 1:
-        return _literal(items[0]) if name == "KeyError" else _message(items[0])
+        said_plainly = name != "KeyError" and isinstance(items[0], Scalar) and isinstance(items[0].value, str)
+        return _message(items[0]) if said_plainly else _literal(items[0])
     if items:
         return _python_tuple(items)
     said = next((text for field in MESSAGES if (text := _text_field(node, field))), "")
@@ -150,7 +151,9 @@ def _nested(node: Node, quoted: Callable[[str], str], depth: int) -> str:
         case Bytes(data):
             return repr(data[:100])
         case Sequence(items) if depth < 4:
-            opening, closing = ("(", ")") if quoted is repr and node.type == "tuple" else ("[", "]")
+            opening, closing = "[", "]"
+            if quoted is repr and node.type == "tuple":
+                opening, closing = "(", ",)" if len(items) == 1 else ")"
             return opening + ", ".join(_nested(item, quoted, depth + 1) for item in items[:20]) + closing
         case Mapping(entries) if depth < 4:
             said = (f"{_nested(key, quoted, 4)}: {_nested(value, quoted, depth + 1)}" for key, value in entries[:20])

@@ -271,9 +271,9 @@ def run_took(run: Run, as_of: datetime) -> str | SafeString:
     """How long a run took; for an unfinished one that was taken up, at least how long."""
     if run.duration is not None:
         return took(run.duration)
-    if run.status.finished or run.started_at is None:
+    if run.status.finished or (run.status in (Status.QUEUED, Status.SCHEDULED) and run.started_at is None):
         return wording.NOTHING
-    since_start = max(as_of, run.started_at) - run.created_at
+    since_start = max(as_of, run.created_at) - run.created_at
     return format_html('<span title="{}">≥ {}</span>', wording.milliseconds(since_start), wording.duration(since_start))
 
 

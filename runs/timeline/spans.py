@@ -112,7 +112,10 @@ def beginning(run: Run, steps: Sequence[Step]) -> datetime:
 
 
 def run_spans(run: Run, as_of: datetime, begun_at: datetime | None = None) -> tuple[Span, ...]:
-    """The run's own row from ``begun_at``, created_at where None: queued until it was taken up; its attempts where it has them and no steps; else one line."""
+    """The run's own row: queued until it was taken up; then its attempts where it has them and no steps, else one line.
+
+    ``begun_at`` stands for created_at where it is known better.
+    """
     if run.steps == 0 and any(attempt.started_at for attempt in run.tries):
         return tuple(_attempt_spans(run.tries, run.created_at, run.status, as_of))
     created = begun_at or run.created_at

@@ -12,9 +12,9 @@ from runs.catalogue import served
 from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step, known_until
 from runs.engines.base import Engine
-from runs.errors import AddressNotFound, BadFilter, StepNotFound
+from runs.errors import AddressNotFound, BadFilter, RunNotFound, StepNotFound
 from runs.fleet import last_event_at
-from runs.records import Body, Event, LogLine, Page, Payload, Relatives, Run, Section, Step
+from runs.records import Body, Event, LogLine, Page, Payload, Payloads, Relatives, Run, Section, Step, StepKind
 from runs.timeline import Branch, Row, Timeline, keep_ledger, lay_out
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
@@ -32,10 +32,11 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The opened step: its row, and the tab that is shown."""
+    """The opened step: its row, what is stored of it, and the tab that is shown."""
 
     run: Run
     step: Step
+    payloads: Payloads
     path: str
     tab: str
     body: Body | None
@@ -105,7 +106,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "failing": failing_step(seen.run, seen.steps),
         "bodies": [show(body) for body in seen.bodies],
         "step_body": show(seen.opened.body) if seen.opened and seen.opened.body else None,
-        "step_tabs": _step_tabs(seen.opened.step) if seen.opened else (),
+        "step_tabs": _step_tabs(seen.opened) if seen.opened else (),
         "tabs": _tabs(seen),
     }
     if tab == "timeline":
@@ -158,11 +159,18 @@ def _branches(engine: Engine, steps: Sequence[Step], paths: Sequence[str]) -> di
             wanted.setdefault(int(first), []).extend([rest] if rest else [])
     branches: dict[int, Branch] = {}
     for step in steps:
-        if step.ordinal in wanted and step.child is not None:
-            child = engine.run(step.child)
+        if step.ordinal in wanted and (child := _child(engine, step)) is not None:
             inner = engine.steps(child.id)
             branches[step.ordinal] = Branch(child, inner, _branches(engine, inner, wanted[step.ordinal]))
     return branches
+
+
+def _child(engine: Engine, step: Step) -> Run | None:
+    """The run that a step started; None where it started none, or the database no longer holds it."""
+    try:
+        return engine.run(step.child) if step.child is not None else None
+    except RunNotFound:
+        return None
 
 
 def _opened(engine: Engine, request: HttpRequest, seen: Snapshot) -> Opened | None:
@@ -179,30 +187,38 @@ def _opened(engine: Engine, request: HttpRequest, seen: Snapshot) -> Opened | No
     step = next((step for step in steps if str(step.ordinal) == last), None)
     if step is None:
         raise StepNotFound(f"It has no step {path[:80]!r}.")
-    tab = request.GET.get("tab") or _first_tab(step)
+    payloads = _stored_of(engine, step, steps)
+    tab = request.GET.get("tab") or _first_tab(step, payloads)
     if tab not in STEP_TABS:
         raise BadFilter(f"tab={tab[:20]!r} is not one of {', '.join(STEP_TABS)}.")
-    payload = {"input": step.payloads.input, "output": step.payloads.output, "error": step.payloads.error}.get(tab)
-    return Opened(run, step, path, tab, _body(engine, payload) if payload else None)
+    payload = {"input": payloads.input, "output": payloads.output, "error": payloads.error}.get(tab)
+    return Opened(run, step, payloads, path, tab, _body(engine, payload) if payload else None)
 
 
-def _step_tabs(step: Step) -> tuple[tuple[str, Payload | None], ...]:
-    slots = (("input", step.payloads.input), ("output", step.payloads.output), ("error", step.payloads.error))
+def _stored_of(engine: Engine, step: Step, steps: Sequence[Step]) -> Payloads:
+    """What is stored of a step: its own, else that of the steps folded into it, else of the child that it started."""
+    kept = [step.payloads, *(other.payloads for other in steps if other.folded_into == step.ordinal)]
+    if step.kind is StepKind.CHILD_RUN and (child := _child(engine, step)) is not None:
+        kept.append(child.payloads)
+    return Payloads(
+        input=next((found.input for found in kept if found.input), None),
+        output=next((found.output for found in kept if found.output), None),
+        error=next((found.error for found in kept if found.error), None),
+    )
+
+
+def _step_tabs(opened: Opened) -> tuple[tuple[str, Payload | None], ...]:
+    stored = opened.payloads
+    slots = (("input", stored.input), ("output", stored.output), ("error", stored.error))
     filled = tuple((name, payload) for name, payload in slots if payload is not None)
-    return ((("attempts", None),) if step.attempts else ()) + filled
+    return ((("attempts", None),) if opened.step.attempts else ()) + filled
 
 
-def _first_tab(step: Step) -> str:
-    if step.attempts and (len(step.attempts) > 1 or (step.payloads.error is None and step.payloads.output is None)):
+def _first_tab(step: Step, stored: Payloads) -> str:
+    if step.attempts and (len(step.attempts) > 1 or (stored.error is None and stored.output is None)):
         return "attempts"
-    for name, payload in (
-        ("error", step.payloads.error),
-        ("output", step.payloads.output),
-        ("input", step.payloads.input),
-    ):
-        if payload is not None:
-            return name
-    return "attempts"
+    slots = (("error", stored.error), ("output", stored.output), ("input", stored.input))
+    return next((name for name, payload in slots if payload is not None), "attempts")
 
 
 def _draw(request: HttpRequest, seen: Snapshot) -> Drawn:
