@@ -266,6 +266,32 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The runs of the same workflow that were created just before and just after a run."""
+
+    previous: str | None = None
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """How long finished steps of one name took in this database: of the newest ``count`` of them, half at most ``p50``."""
+
+    count: int
+    p50: timedelta
+    p95: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Runs by creation in equal parts of a window: (all, failed) each. Empty where there are no runs."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    parts: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Relatives:
     """The runs that a run started, and those forked from it, oldest first."""
 
