@@ -83,7 +83,7 @@ def merged_runs(databases: Sequence[Readable], where: Filter, after: str | None,
 def _remainder(slug: str, engine: Engine, where: Filter, place: _Place | None, limit: int) -> _Remainder:
     """The next ``limit`` runs of one database, at least; fewer only where it has no more."""
     if place is not None:
-        where = replace(where, until=_until(where.until, place, including=True))
+        where = replace(where, until=_until(where.until, place, including=slug >= place.slug))
     own = place if place is not None and slug == place.slug else None
     page = engine.runs(where, None, limit)
     rows = list(page.rows)

@@ -28,12 +28,15 @@ class Asker:
     def pages(self, address: str, key: str, **parameters: Any) -> list[Any]:
         """All rows of a list, page by page."""
         rows: list[Any] = []
+        places: set[str] = set()
         while True:
             body = self(address, **parameters)
             rows += body[key]
             if body["next"] is None:
                 return rows
             assert body[key], "an empty page leads on"
+            assert body["next"] not in places, "paging goes in a circle"
+            places.add(body["next"])
             parameters["after"] = body["next"]
 
     def _declared(self, address: str, status: int) -> Any:

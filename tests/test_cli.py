@@ -8,14 +8,17 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from serving import eventually, run, served
 
+from inspector.cli import main
 from inspector.config import Config, variable
 from runs import __version__
 
 Unpacked = Callable[[str], Path]
+Terminal = Callable[..., CompletedProcess[str]]
 
 ODD_IDS = (
     "a/b", "a%2Fb", "a%252Fb", "/", "..", ".", "../../etc/passwd", "line\nbreak", "\r\n\t", " ", "?x=1#f", "a+b&c=d",
@@ -27,6 +30,21 @@ ODD_IDS = (
 def ids(database: Path, where: str = "") -> set[str]:
     with closing(sqlite3.connect(database)) as connection:
         return {row[0] for row in connection.execute(f"SELECT workflow_uuid FROM workflow_status {where}")}
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
+    """The command within this process: for what only prints."""
+
+    def call(*arguments: str) -> CompletedProcess[str]:
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        said = capsys.readouterr()
+        return CompletedProcess(arguments, code, said.out, said.err)
+
+    return call
 
 
 @pytest.fixture
@@ -182,26 +200,31 @@ def test_runs_of_any_id_are_found_at_their_addresses(odd: Path) -> None:
     assert seen >= set(ODD_IDS)
 
 
-def test_the_terminal_shows_no_control_character_of_an_id(odd: Path) -> None:
-    done = run("runs", str(odd), "--all")
+def test_the_terminal_shows_no_control_character_of_an_id(odd: Path, terminal: Terminal) -> None:
+    done = terminal("runs", str(odd), "--all")
     assert done.returncode == 0
     assert re.findall(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.stdout) == []
     assert "\\x1b[31mred" in done.stdout
-    shown = run("show", str(odd), "\x1b[31mred")
+    shown = terminal("show", str(odd), "\x1b[31mred")
     assert shown.returncode == 0
     assert "\x1b" not in shown.stdout
 
 
-def test_check_says_the_same_as_the_api(unpacked: Unpacked) -> None:
+def test_check_says_the_same_as_the_api(unpacked: Unpacked, terminal: Terminal) -> None:
     paths = [str(unpacked("zoo-3.4.0")), str(unpacked("shop")), str(unpacked("mini-1.13.0"))]
-    done = run("check", *paths, "--json")
+    done = terminal("check", *paths, "--json")
     assert done.returncode == 0
     with served("serve", *paths) as durascope:
         assert json.loads(done.stdout) == json.loads(durascope.get("/api/v1/databases/").text)
 
 
-def test_check_in_words_counts_what_sql_counts(unpacked: Unpacked) -> None:
-    done = run("check", str(unpacked("zoo-3.4.0")))
+def test_the_exit_code_reaches_the_shell(unpacked: Unpacked, tmp_path: Path) -> None:
+    assert run("check", str(unpacked("mini-2.0.0"))).returncode == 0
+    assert run("check", str(tmp_path / "gone.sqlite")).returncode == 1
+
+
+def test_check_in_words_counts_what_sql_counts(unpacked: Unpacked, terminal: Terminal) -> None:
+    done = terminal("check", str(unpacked("zoo-3.4.0")))
     assert done.returncode == 0
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("zoo-3.4.0 "))
     assert re.search(r"DBOS +125 +closed +6\.28 MB", line)
@@ -209,64 +232,69 @@ def test_check_in_words_counts_what_sql_counts(unpacked: Unpacked) -> None:
         assert words in line
 
 
-def test_check_exits_1_where_one_cannot_be_read_and_lists_all(unpacked: Unpacked, tmp_path: Path) -> None:
+def test_check_exits_1_where_one_cannot_be_read_and_lists_all(
+    unpacked: Unpacked, tmp_path: Path, terminal: Terminal
+) -> None:
     strange = tmp_path / "strange.sqlite"
     with closing(sqlite3.connect(strange)) as connection, connection:
         connection.execute("CREATE TABLE invoices (id)")
     text = tmp_path / "notes.sqlite"
     text.write_text("no database\n" * 100)
     good = unpacked("mini-2.0.0")
-    done = run("check", str(strange), str(text), str(good))
+    done = terminal("check", str(strange), str(text), str(good))
     assert done.returncode == 1
     assert "strange: SQLite of an unknown schema. Tables: invoices." in done.stdout
     assert "notes: Not a SQLite database." in done.stdout
     assert "mini-2.0.0" in done.stdout
-    listed = json.loads(run("check", str(strange), str(good), "--json").stdout)["databases"]
+    listed = json.loads(terminal("check", str(strange), str(good), "--json").stdout)["databases"]
     assert [item["problem"] and item["problem"]["error"] for item in listed] == ["UnknownSchema", None]
 
 
-def test_check_exits_1_where_a_folder_holds_none(tmp_path: Path) -> None:
-    done = run("check", str(tmp_path))
+def test_check_exits_1_where_a_folder_holds_none(tmp_path: Path, terminal: Terminal) -> None:
+    done = terminal("check", str(tmp_path))
     assert done.returncode == 1
     assert "there is no database in" in done.stderr
 
 
-def test_runs_lists_parents_until_children_are_asked_for(unpacked: Unpacked) -> None:
+def test_runs_lists_parents_until_children_are_asked_for(unpacked: Unpacked, terminal: Terminal) -> None:
     zoo = unpacked("zoo-3.4.0")
-    roots = json.loads(run("runs", str(zoo), "--json", "--limit", "500").stdout)
-    everything = json.loads(run("runs", str(zoo), "--json", "--limit", "500", "--all").stdout)
+    roots = json.loads(terminal("runs", str(zoo), "--json", "--limit", "500").stdout)
+    everything = json.loads(terminal("runs", str(zoo), "--json", "--limit", "500", "--all").stdout)
     assert {item["id"] for item in everything["runs"]} == ids(zoo)
     assert {item["id"] for item in roots["runs"]} == ids(zoo, "WHERE parent_workflow_id IS NULL")
 
 
-def test_runs_pages_and_filters(unpacked: Unpacked) -> None:
+def test_runs_pages_and_filters(unpacked: Unpacked, terminal: Terminal) -> None:
     zoo = unpacked("zoo-3.4.0")
-    failed = json.loads(run("runs", str(zoo), "--json", "--all", "--status", "failed").stdout)
+    failed = json.loads(terminal("runs", str(zoo), "--json", "--all", "--status", "failed").stdout)
     assert {item["id"] for item in failed["runs"]} == ids(zoo, "WHERE status = 'ERROR'")
-    first = json.loads(run("runs", str(zoo), "--json", "--limit", "3").stdout)
-    second = json.loads(run("runs", str(zoo), "--json", "--limit", "3", "--after", first["next"]).stdout)
-    both = json.loads(run("runs", str(zoo), "--json", "--limit", "6").stdout)
+    first = json.loads(terminal("runs", str(zoo), "--json", "--limit", "3").stdout)
+    second = json.loads(terminal("runs", str(zoo), "--json", "--limit", "3", "--after", first["next"]).stdout)
+    both = json.loads(terminal("runs", str(zoo), "--json", "--limit", "6").stdout)
     assert first["runs"] + second["runs"] == both["runs"]
-    tasks = run("runs", str(zoo), "--all", "--workflow", "task").stdout.splitlines()[1:]
+    tasks = terminal("runs", str(zoo), "--all", "--workflow", "task").stdout.splitlines()[1:]
     assert len(tasks) == len(ids(zoo, "WHERE name = 'task'"))
 
 
-def test_an_unknown_status_is_refused_with_the_known_ones(unpacked: Unpacked) -> None:
-    done = run("runs", str(unpacked("zoo-3.4.0")), "--status", "broken")
+def test_an_unknown_status_is_refused_with_the_known_ones(unpacked: Unpacked, terminal: Terminal) -> None:
+    done = terminal("runs", str(unpacked("zoo-3.4.0")), "--status", "broken")
     assert done.returncode == 2
     assert "status='broken' is not one of failed, retrying, running" in done.stderr
 
 
-def test_show_says_the_same_as_the_api(unpacked: Unpacked) -> None:
+def test_show_says_the_same_as_the_api(unpacked: Unpacked, terminal: Terminal) -> None:
     zoo = unpacked("zoo-3.4.0")
-    done = run("show", str(zoo), "wf-declined", "--json")
+    done = terminal("show", str(zoo), "wf-declined", "--json")
     assert done.returncode == 0
     with served("serve", str(zoo)) as durascope:
         href = json.loads(done.stdout)["run"]["href"]
         assert json.loads(done.stdout) == json.loads(durascope.get(href).text)
 
 
-def test_show_draws_every_step_in_order(unpacked: Unpacked) -> None:
+def test_show_draws_every_step_in_order(
+    unpacked: Unpacked, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     zoo = unpacked("zoo-3.4.0")
     with closing(sqlite3.connect(zoo)) as connection:
         recorded = connection.execute(
@@ -274,7 +302,7 @@ def test_show_draws_every_step_in_order(unpacked: Unpacked) -> None:
             ("wf-declined",),
         ).fetchall()
     assert recorded
-    done = run("show", str(zoo), "wf-declined", COLUMNS="100")
+    done = terminal("show", str(zoo), "wf-declined")
     assert done.stdout.startswith("✖ failed (ERROR)  fails_declined  wf-declined\n")
     rows = [line for line in done.stdout.splitlines() if "│" in line]
     assert [tuple(line.split("│")[0].split()[1:]) for line in rows[1:]] == [(str(n), name) for n, name in recorded]
@@ -282,16 +310,16 @@ def test_show_draws_every_step_in_order(unpacked: Unpacked) -> None:
     assert "PaymentDeclined" in done.stdout
 
 
-def test_show_says_where_there_is_no_such_run(unpacked: Unpacked) -> None:
-    done = run("show", str(unpacked("zoo-3.4.0")), "nope")
+def test_show_says_where_there_is_no_such_run(unpacked: Unpacked, terminal: Terminal) -> None:
+    done = terminal("show", str(unpacked("zoo-3.4.0")), "nope")
     assert (done.returncode, done.stdout) == (1, "")
     assert "The database has no run with this id." in done.stderr
 
 
-def test_a_folder_of_many_is_no_database(unpacked: Unpacked, tmp_path: Path) -> None:
+def test_a_folder_of_many_is_no_database(unpacked: Unpacked, tmp_path: Path, terminal: Terminal) -> None:
     for name in ("mini-2.0.0", "mini-2.5.0"):
         (tmp_path / f"{name}.sqlite").write_bytes(unpacked(name).read_bytes())
-    done = run("runs", str(tmp_path))
+    done = terminal("runs", str(tmp_path))
     assert done.returncode == 1
     assert "mini-2.0.0, mini-2.5.0" in done.stderr
 

@@ -16,6 +16,7 @@ from runs.clock import rfc3339
 from runs.records import Attempt, Cursor, ErrorSummary, Overview, Payload, Payloads, Run, RunRef, Section, Status
 from runs.sources.base import Opened
 from runs.timeline.spans import tone
+from runs.timeline.zoom import Window
 from runs.views import drawing
 
 register = Library()
@@ -193,6 +194,23 @@ def numeric(section: Section, column: int) -> bool:
 def here_without(context: Context, name: str) -> str:
     """This address without a parameter."""
     return here_with(context, **{name: None})
+
+
+@register.simple_tag(takes_context=True)
+def here_status(context: Context, status: Status) -> str:
+    """This address with a status chosen besides those that are, or no longer chosen; the list starts anew."""
+    request: HttpRequest = context["request"]
+    chosen = request.GET.getlist("status")
+    value = status.value
+    return here_with(
+        context, status=[name for name in chosen if name != value] if value in chosen else [*chosen, value]
+    )
+
+
+@register.simple_tag(takes_context=True)
+def here_window(context: Context, window: Window) -> str:
+    """This address, zoomed to a part of the run."""
+    return here_plus(context, from_=rfc3339(window.start), to=rfc3339(window.end))
 
 
 @register.simple_tag(takes_context=True)

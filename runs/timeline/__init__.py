@@ -4,6 +4,7 @@ from runs.timeline.layout import Branch, Row, Timeline, lay_out
 from runs.timeline.ledger import Ledger, keep_ledger
 from runs.timeline.scale import Gap, Scale, Tick
 from runs.timeline.spans import Pattern, Segment, Span, Tone
+from runs.timeline.zoom import Zoom, zoom
 
 __all__ = [
     "Branch",
@@ -17,6 +18,8 @@ __all__ = [
     "Tick",
     "Timeline",
     "Tone",
+    "Zoom",
     "keep_ledger",
     "lay_out",
+    "zoom",
 ]

@@ -76,6 +76,15 @@ class Scale:
         inside = min(max(moment, piece.start), piece.end)
         return piece.x + piece.width * ((inside - piece.start) / (piece.end - piece.start))
 
+    def moment(self, x: float) -> datetime:
+        """The instant that is drawn at so many per cent; what lies in a gap is the gap's end."""
+        for piece in self._pieces:
+            if x <= piece.x:
+                return piece.start
+            if x <= piece.x + piece.width:
+                return piece.start + (piece.end - piece.start) * ((x - piece.x) / piece.width)
+        return self.end
+
     def shows(self, start: datetime, end: datetime) -> bool:
         """Whether any of that time lies in the window."""
         return end >= self.start and start <= self.end

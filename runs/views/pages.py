@@ -12,14 +12,21 @@ KEYS = (
         (
             ("j k", "next, previous row"),
             ("Enter", "open the row"),
-            ("o", "open or fold a child"),
-            ("e w", "open all, fold all"),
             ("n p", "next, previous failure"),
+            ("o", "open or fold a child"),
+            ("e w", "unfold, fold what is stored"),
         ),
     ),
+    ("In a timeline", (("+ -", "zoom in, out"), ("← →", "earlier, later"), ("0", "the whole run"))),
     (
         "In a run",
-        (("u", "up to its parent"), ("y", "copy its id"), ("c", "copy the link"), ("Esc", "close the opened step")),
+        (
+            ("[ ]", "previous, next run of the workflow"),
+            ("u", "up to its parent"),
+            ("y", "copy its id"),
+            ("c", "copy the link"),
+            ("Esc", "close the opened step"),
+        ),
     ),
     ("Everywhere", (("t", "light or dark"),)),
 )

@@ -15,7 +15,7 @@ from runs.engines.base import Engine
 from runs.errors import AddressNotFound, BadFilter, RunNotFound, StepNotFound
 from runs.fleet import last_event_at
 from runs.records import Body, Event, LogLine, Page, Payload, Payloads, Relatives, Run, Section, Step, StepKind
-from runs.timeline import Branch, Row, Timeline, keep_ledger, lay_out
+from runs.timeline import Branch, Row, Timeline, keep_ledger, lay_out, zoom
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
 from runs.views.payload import show
@@ -110,7 +110,9 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "tabs": _tabs(seen),
     }
     if tab == "timeline":
-        context["drawn"] = _draw(request, seen)
+        context["drawn"] = drawn = _draw(request, seen)
+        focus = seen.opened.step.started_at if seen.opened else None
+        context["zoom"] = zoom(drawn.timeline, focus)
         context["gaps"] = request.GET.get("gaps") == "show"
         context["opens"] = _paths(request)
     response = render(request, "runs/run.html", context)

@@ -40,6 +40,11 @@ const actions = {
   c: () => navigator.clipboard && copy(location.href, "Link"),
   t: () => follow("[data-theme-switch]"),
   Escape: () => follow("[data-close]"),
+  "+": () => follow('[data-key="+"]'),
+  "-": () => follow('[data-key="-"]'),
+  0: () => follow('[data-key="0"]'),
+  ArrowLeft: () => follow('[data-key="ArrowLeft"]'),
+  ArrowRight: () => follow('[data-key="ArrowRight"]'),
 };
 
 function typing(target) {
@@ -65,7 +70,7 @@ export function startKeys() {
     }
     const action = actions[event.key];
     if (!action) return;
-    event.preventDefault();
+    if (!event.key.startsWith("Arrow")) event.preventDefault();
     action();
   });
 }

@@ -1,28 +1,16 @@
-/* Drag over the minimap to zoom to that part of the run: a change of the address, nothing else. */
-const MIN = 0.01;
-
+/* Drag over the minimap to zoom: from the part where the drag began to the part where it ended. A click is a plain link. */
 export function startMinimap() {
-  let from = null;
-  const share = (map, event) => {
-    const box = map.getBoundingClientRect();
-    return Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1);
-  };
-  document.addEventListener("pointerdown", (event) => {
-    const map = event.target.closest?.("[data-minimap]");
-    if (map) from = { map, at: share(map, event) };
-  });
+  let first = null;
+  const part = (event) => document.elementFromPoint(event.clientX, event.clientY)?.closest(".mini a");
+  document.addEventListener("pointerdown", (event) => { first = event.target.closest?.(".mini a") ?? null; });
+  document.addEventListener("dragstart", (event) => { if (event.target.closest?.(".mini a")) event.preventDefault(); });
   document.addEventListener("pointerup", (event) => {
-    if (!from) return;
-    const { map, at } = from;
-    from = null;
-    const to = share(map, event);
-    if (Math.abs(to - at) < MIN || map.querySelector(".gz")) return;
-    const start = Date.parse(map.dataset.start);
-    const span = Date.parse(map.dataset.end) - start;
-    const moment = (part) => new Date(start + span * part).toISOString();
-    const address = new URL(location.href);
-    address.searchParams.set("from", moment(Math.min(at, to)));
-    address.searchParams.set("to", moment(Math.max(at, to)));
-    location.assign(address);
+    const last = part(event);
+    if (!first || !last || first === last) return;
+    const [left, right] = first.compareDocumentPosition(last) & Node.DOCUMENT_POSITION_FOLLOWING ? [first, last] : [last, first];
+    const address = new URL(left.href);
+    address.searchParams.set("to", new URL(right.href).searchParams.get("to"));
+    left.href = address;
+    left.click();
   });
 }
