@@ -55,19 +55,20 @@ _kept: dict[tuple[str, str, int], Contents] = {}
 
 def survey(databases: Sequence[Database]) -> tuple[Entry, ...]:
     """One entry a database, in their order. What was read is kept until the file changes, or time makes it another."""
-    keys = {database.slug: _key(database) for database in databases}
-    unread = [database for database in databases if keys[database.slug] not in _kept]
-    fresh = dict(zip((database.slug for database in unread), read_each(unread, _contents), strict=True))
-    entries = []
-    for database in databases:
-        key = keys[database.slug]
-        contents = fresh[database.slug] if database.slug in fresh else _kept[key]
+    keys = [_key(database) for database in databases]
+    kept: list[Contents | DurascopeError | None] = [_kept.get(key) for key in keys]
+    missing = [position for position, contents in enumerate(kept) if contents is None]
+    for position, contents in zip(missing, read_each([databases[at] for at in missing], _contents), strict=True):
+        kept[position] = contents
         if isinstance(contents, Contents):
-            _kept[key] = contents
-        entries.append(Entry(database.slug, database.source.facts(), contents))
+            _kept[keys[position]] = contents
     while len(_kept) > KEPT:
         _kept.pop(next(iter(_kept)), None)
-    return tuple(entries)
+    return tuple(
+        Entry(database.slug, database.source.facts(), contents)
+        for database, contents in zip(databases, kept, strict=True)
+        if contents is not None
+    )
 
 
 def last_event_at(database: Database) -> datetime | None:
