@@ -23,6 +23,13 @@ from runs.sources.base import FileFacts
 from runs.sources.failures import file_failure, sqlite_failures
 
 MAGIC = b"SQLite format 3\x00"
+_PACKED = (
+    (b"\x1f\x8b", "a gzip file"),
+    (b"\xfd7zXZ\x00", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (b"BZh", "a bzip2 file"),
+    (b"PK\x03\x04", "a zip archive"),
+)
 HEADER_BYTES = 100
 COMPANIONS = ("-wal", "-shm", "-journal")
 READ_ONLY = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
@@ -141,8 +148,18 @@ def header(state: FileState) -> bytes:
     with raw(state.path) as file:
         _, data = file.read("main", 0, 0, min(HEADER_BYTES, state.main.size))
     if not data.startswith(MAGIC) or len(data) < HEADER_BYTES:
-        raise NotSQLite("It does not begin as every SQLite file does.")
+        raise _no_database(data)
     return data
+
+
+def _no_database(head: bytes) -> NotSQLite:
+    packed = next((name for mark, name in _PACKED if head.startswith(mark)), None)
+    if packed:
+        return NotSQLite(f"It begins as {packed} does.", remedy="Unpack it and point Durascope at the result.")
+    return NotSQLite(
+        f"It begins with {head[:8].hex(' ') or 'nothing'}, not as every SQLite file does.",
+        remedy="Point Durascope at the database file itself; an encrypted one must be decrypted first.",
+    )
 
 
 def is_wal(head: bytes) -> bool:

@@ -56,6 +56,7 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
     asked = _asked(request)
     merged = merged_runs(databases, asked.where, asked.after, asked.limit)
     facets = _facets(databases, asked.where)
+    rows = _rows(databases, merged)
     context = {
         "here": "runs",
         "live_tag": tag,
@@ -73,7 +74,8 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
         "children": request.GET.get("children") == "show",
         "searched": asked.where.q,
         "partial": _partial(merged),
-        "rows": _rows(databases, merged),
+        "rows": [(slug, run, until) for slug, run, (until, _) in rows],
+        "stale": sorted({(slug, until) for slug, run, (until, stale) in rows if stale}),
     }
     response = render(request, "runs/runs.html", context)
     remember(request, response)
@@ -124,11 +126,11 @@ def _facets(databases: tuple[Database, ...], where: Filter) -> Facets:
     return Facets(counts, Names(*(tuple(sorted(found.items())) for found in (workflows, versions, queues))))
 
 
-def _rows(databases: tuple[Database, ...], merged: Merged) -> list[tuple[str, Run, datetime, bool]]:
+def _rows(databases: tuple[Database, ...], merged: Merged) -> list[tuple[str, Run, tuple[datetime, bool]]]:
     """Each run with what its database knows: until when, and whether nobody wrote it since."""
     shown = {slug for slug, _ in merged.rows}
     newest = {database.slug: last_event_at(database) for database in databases if database.slug in shown}
-    return [(slug, run, *known_until(run, newest[slug])) for slug, run in merged.rows]
+    return [(slug, run, known_until(run, newest[slug])) for slug, run in merged.rows]
 
 
 def _chips(request: HttpRequest, where: Filter) -> list[Chip]:
