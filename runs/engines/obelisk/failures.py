@@ -66,11 +66,17 @@ def attempt_error(event: Mapping[str, Any], clipped: str = "") -> ErrorSummary:
 
 
 def value_words(value: Any) -> str:
-    """An error's value in words: text as it is, anything else as JSON; None is an error without a value."""
+    """An error's value in words: text as it is, a variant's case before what it carries, anything else as JSON.
+
+    None is an error without a value.
+    """
     if isinstance(value, dict) and value.keys() == {"type", "value"}:
         value = value["value"]
     if value is None:
         return NO_VALUE
+    if isinstance(value, dict) and len(value) == 1:
+        ((case, carried),) = value.items()
+        return cut(f"{case}: {carried if isinstance(carried, str) else compact(carried)}")
     return cut(value if isinstance(value, str) else compact(value))
 
 
