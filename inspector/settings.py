@@ -33,7 +33,7 @@ TEMPLATES = [
         "DIRS": [ASSETS_DIR / "templates"],
         "OPTIONS": {
             "context_processors": ["django.template.context_processors.request", "runs.views.context.page"],
-            "builtins": ["runs.templatetags.durascope"],
+            "builtins": ["runs.templatetags.durascope", "runs.templatetags.payloads"],
         },
     }
 ]

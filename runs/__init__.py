@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engines",),
     ("catalogue",),
     ("links", "lookup", "fleet"),
-    ("merge",),
+    ("merge", "histogram"),
     ("timeline",),
     ("diagnosis",),
     ("views", "api", "templatetags", "urls", "apps", "demo"),

@@ -197,7 +197,8 @@ class Step:
 class Event:
     """A fact of the run's history. ``type`` is our word, ``native`` the engine's; ``data`` is its JSON value where small.
 
-    ``payload`` addresses the whole of it where ``data`` was left out for its size.
+    ``payload`` addresses the whole of it where ``data`` was left out for its size. ``related`` are the positions of
+    events of the same run that belong to it: the request and the await that took its answer.
     """
 
     position: int
@@ -206,6 +207,7 @@ class Event:
     native: str
     data: object = None
     payload: Payload | None = None
+    related: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 from asking import Asker
+from playwright.sync_api import Browser, sync_playwright
 
 from runs.catalogue import served
+from tests import browsing, serving
 
 TESTS = Path(__file__).parent
 PACKED = (TESTS / "databases", TESTS.parent / "runs" / "demo" / "databases")
@@ -111,6 +113,21 @@ def sql(fresh: Callable[[str], Path]) -> Callable[..., list[Any]]:
             return connection.execute(statement, params).fetchall()
 
     return get
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = browsing.start(playwright)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def site(unpacked: Callable[[str], Path]) -> Iterator[serving.Served]:
+    """The real command over five databases, both engines: shared by a module, only to be read."""
+    with serving.served(*(f"{slug}={unpacked(name)}" for slug, name in browsing.SITE.items())) as running:
+        yield running
 
 
 def _hashes(folder: Path) -> dict[Path, str]:

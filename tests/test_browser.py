@@ -1,33 +1,18 @@
 """The main path in Chromium on the real command: fleet, runs, a filter, a run, a step, a payload."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browsing import CHROMIUM, page, picture, scrolls_sideways, start
+from tests.browsing import NEEDS_CHROMIUM, page, picture, scrolls_sideways
 from tests.serving import Served, served
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium was found")]
+pytestmark = NEEDS_CHROMIUM
 
 FULFIL = "E_01M81XSRV51QV02BEC46G4C8W8"  # shop: ok-fulfil
 EXHAUSTED = "E_01M81XSRVXAH4GFECC8TYW89TA"  # shop: retries-exhausted
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = start(playwright)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def site(unpacked: Callable[[str], Path]) -> Iterator[Served]:
-    names = {"zoo": "zoo-3.4.0", "go": "go-1.8.0", "shop": "shop", "shop-live": "shop-live", "old": "old-0.38.3"}
-    with served(*(f"{slug}={unpacked(name)}" for slug, name in names.items())) as running:
-        yield running
 
 
 @pytest.mark.parametrize("width", [360, 1440])

@@ -9,6 +9,7 @@ import pytest
 
 from runs.engines.dbos import Dbos
 from runs.engines.dbos.schema import Schema
+from runs.filters import Filter
 from runs.records import Status
 from tests.conftest import DBOS
 from tests.dbos_files import MINIS, ZOO, Unpacked, all_runs, at, column, read, sql
@@ -102,6 +103,10 @@ def test_the_smallest_file_that_is_recognised_can_be_read(tmp_path: Path) -> Non
             engine.steps(run_id)
             engine.events(run_id, None, 10)
             engine.relatives(run_id)
+            engine.neighbours(run_id)
+            assert [section.key for section in engine.raw(run_id, None)] == ["workflow_status"]
+        assert engine.usual({"step"}) == {}
+        assert sum(number for number, _ in engine.histogram(Filter(), 3).parts) == 4
         assert [section.key for section in engine.sections()] == ["workflows"]
         assert engine.names().workflows == ()
 

@@ -122,12 +122,12 @@ def test_the_history_tells_values_streams_messages_and_deadlines(unpacked: Unpac
 
     def work(engine: Dbos) -> None:
         events = types(engine, "wf-events")
-        assert (events["value_published"], events["stream_written"], events["stream_closed"]) == (3, 4, 1)
-        assert types(engine, "wf-recv")["message_arrived"] == 1
+        assert (events["value published"], events["stream written"], events["stream closed"]) == (3, 4, 1)
+        assert types(engine, "wf-recv")["message arrived"] == 1
         assert types(engine, "wf-timeout")["deadline"] == 1
         assert types(engine, "wf-cancel")["deadline"] == 0
         assert types(engine, "wf-delayed") == {"created": 1, "delayed": 1}
-        assert types(engine, "wf-parent")["child_started"] == 2
+        assert types(engine, "wf-parent")["child started"] == 2
         body = engine.payload("wf-happy", "event.1.data")
         assert body.data == engine.payload("wf-happy", "run.input").data
 

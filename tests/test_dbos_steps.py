@@ -55,7 +55,7 @@ def test_the_first_schema_has_steps_without_times(name: str, unpacked: Unpacked)
             ("boom", Status.FAILED, None, None),
         ]
         assert [event.type for event in engine.events("fails", None, 10).rows] == [
-            *("created", "step_succeeded", "step_failed", "failed"),
+            *("created", "step succeeded", "step failed", "failed"),
         ]
 
     read(unpacked(name), work)
@@ -176,7 +176,7 @@ def test_a_step_copied_within_the_second_of_the_fork_is_inherited_by_its_equal_t
     sql(path, f"UPDATE workflow_status SET created_at = {second}, started_at_epoch_ms = {second} WHERE name = 'fails'")
     steps, events = read(path, lambda engine: (engine.steps("fails-fork"), engine.events("fails-fork", None, 9).rows))
     assert [step.inherited for step in steps] == [True, False]
-    assert [event.type for event in events] == ["created", "step_succeeded", "started", "step_succeeded", "succeeded"]
+    assert [event.type for event in events] == ["created", "step succeeded", "started", "step succeeded", "succeeded"]
 
 
 def test_forks_of_2_4_without_step_times_are_told_by_equal_rows(fresh: Unpacked) -> None:

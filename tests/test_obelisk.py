@@ -249,7 +249,7 @@ def test_error_text_is_found_in_results_and_in_failed_attempts_only(read: Ask, o
     assert scenarios["backoff"] in read("shop", lambda engine: ids(engine, Filter(q="API IS DOWN (503)")))
     assert scenarios["trap"] in read("shop", lambda engine: ids(engine, Filter(q="`unreachable` instruction")))
     found = read("shop", lambda engine: list(every_run(engine, Filter(q="permanent_card_BLOCKED"))))
-    assert [run.error.message for run in found] == ['{"permanent_card_blocked":"card reported stolen"}']
+    assert [run.error.message for run in found] == ["permanent_card_blocked: card reported stolen"]
     # Names of JSON keys, wildcards of LIKE and attempts that a later one made good are no error text.
     for words in ("http_client_traces", "permanent%blocked", "permanent-card-blocked", "gateway_unavailable"):
         assert read("shop", lambda engine, words=words: ids(engine, Filter(q=words))) == set()

@@ -13,7 +13,7 @@ import pytest
 from runs.engines.obelisk import Obelisk
 from runs.filters import Filter
 from runs.payloads import decode
-from runs.records import Status
+from runs.records import Neighbours, Status
 from tests.executions import INFINITE, ask, every_run, payloads_of
 
 DAMAGE = (
@@ -63,6 +63,12 @@ def test_damaged_rows_give_words_and_no_traceback(
             engine.relatives(run_id)
             engine.logs(run_id, None, 10)
             assert engine.events(run_id, None, INFINITE).rows
+            assert sum(number for _, number in engine.event_types(run_id)) > 1
+            engine.neighbours(run_id)
+            assert engine.raw(run_id, None)
+            for step in engine.steps(run_id):
+                if step.name != "unreadable":
+                    assert engine.raw(run_id, step.ordinal)
             for payload in payloads_of(engine, run_id):
                 body = engine.payload(run_id, payload.name)
                 decode(payload.encoding, body.data)
@@ -161,7 +167,18 @@ def test_a_file_of_037_or_earlier_is_read_as_far_as_it_is_understood(
         engine.names()
         assert engine.logs("E_1", None, 5).rows == ()
         assert [run.id for run in engine.relatives("E_1").children] == ["E_1.o:1-x_1"]
-        assert len(engine.events("E_1", None, 10).rows) == 4
+        events = engine.events("E_1", None, 10).rows
+        assert [(event.type, event.related) for event in events] == [
+            ("created", ()),
+            ("attempt started", (3,)),
+            ("child requested", ()),
+            ("finished", (1,)),
+        ]
+        assert engine.events("E_1", None, 10, frozenset({"finished"})).rows == events[3:]
+        assert engine.neighbours("E_1.o:1-x_1") == Neighbours(next="E_2")
+        assert engine.histogram(Filter(), 2).parts == ((3, 1), (0, 0))  # all at one instant
+        assert engine.usual({"a:b/d.x"}) == {}
+        assert [section.key for section in engine.raw("E_1", 2)] == ["t_execution_log", "t_state"]
         return (
             {run.id: run for run in every_run(engine, Filter(), 1)},
             engine.run("E_1"),

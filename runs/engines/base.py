@@ -1,6 +1,6 @@
 """What an engine is: it knows one schema, and no files. Plain SQL, read through a Reader, becomes records."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import ClassVar, Protocol
 
@@ -9,8 +9,10 @@ from runs.records import (
     Body,
     Cursor,
     Event,
+    Histogram,
     LogLine,
     Names,
+    Neighbours,
     Overview,
     Page,
     Relatives,
@@ -19,6 +21,7 @@ from runs.records import (
     Section,
     Status,
     Step,
+    Usual,
 )
 from runs.sources.base import Columns, Reader
 
@@ -50,6 +53,10 @@ class Engine(Protocol):
     def counts(self, where: Filter) -> Mapping[Status, int]:
         """Runs by status under the filter, whose own statuses are left aside; statuses without runs are absent."""
 
+    def histogram(self, where: Filter, parts: int = 48) -> Histogram:
+        """Runs by creation under the whole filter, statuses included, in equal parts from ``since`` to ``until``; where
+        the filter has none, from the first or to the last run it matches."""
+
     def runs(self, where: Filter, after: Cursor | None, limit: int) -> Page[Run]:
         """Newest first by creation, ties by id (descending)."""
 
@@ -64,14 +71,38 @@ class Engine(Protocol):
 
     def relatives(self, run_id: str) -> Relatives: ...
 
-    def events(self, run_id: str, after: int | None, limit: int) -> Page[Event]:
-        """The history by position, from the one after ``after``. ``next`` carries a position in ``at``."""
+    def neighbours(self, run_id: str) -> Neighbours:
+        """The runs of the same workflow just before and after it in the order of lists, of a run without a parent only
+        such runs. None too where tens of thousands of other runs lie between. Raises RunNotFound."""
 
-    def logs(self, run_id: str, after: int | None, limit: int) -> Page[LogLine]:
-        """What the application wrote during the run, oldest first; empty where the engine keeps no logs."""
+    def usual(self, names: Collection[str]) -> Mapping[str, Usual]:
+        """By name of a step, how long the newest of them took that succeeded: at most 500 each, found among a bounded
+        number of newest ones. Names with fewer than 20, sleeps and messages are absent."""
+
+    def events(self, run_id: str, after: int | None, limit: int, types: frozenset[str] = frozenset()) -> Page[Event]:
+        """The history by position, from the one after ``after``, only of those types where any are named. ``next``
+        carries a position in ``at``. Raises RunNotFound."""
+
+    def event_types(self, run_id: str) -> tuple[tuple[str, int], ...]:
+        """How many events of each type the history has, most frequent first. Raises RunNotFound."""
+
+    def logs(
+        self,
+        run_id: str,
+        after: int | None,
+        limit: int,
+        levels: frozenset[str] = frozenset(),
+        attempt: str = "",
+    ) -> Page[LogLine]:
+        """What the application wrote during the run, oldest first; empty where the engine keeps no logs. Only of those
+        levels or streams (``warn``, ``stderr``) and of that attempt, where named. Raises RunNotFound."""
 
     def extras(self, run_id: str) -> tuple[Section, ...]:
         """What else is recorded of the run: published values, streams, messages, backtraces."""
+
+    def raw(self, run_id: str, ordinal: int | None) -> tuple[Section, ...]:
+        """The rows as stored of the run, or of one of its steps: a section for each table, named by its key, with the
+        columns ``column``, ``stored value``, ``meaning``. Raises RunNotFound or StepNotFound."""
 
     def payload(self, run_id: str, name: str) -> Body:
         """One body, at most BODY_LIMIT bytes of it. Raises RunNotFound or PayloadNotFound."""

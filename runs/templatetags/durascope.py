@@ -15,6 +15,7 @@ from runs import links, lookup, wording
 from runs.clock import rfc3339
 from runs.records import Attempt, Cursor, ErrorSummary, Overview, Payload, Payloads, Run, RunRef, Section, Status
 from runs.sources.base import Opened
+from runs.templatetags.payloads import hidden_or
 from runs.timeline.spans import tone
 from runs.timeline.zoom import Window
 from runs.views import drawing
@@ -179,7 +180,7 @@ def cell(context: Context, value: object) -> str | SafeString:
                 wording.size(value.size_bytes),
             )
         case ErrorSummary():
-            return format_html("<b>{}</b> {}", value.type, value.message)
+            return format_html("<b>{}</b> {}", value.type, hidden_or(context, value.message))
     return str(value)
 
 
@@ -197,20 +198,31 @@ def here_without(context: Context, name: str) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def here_status(context: Context, status: Status) -> str:
-    """This address with a status chosen besides those that are, or no longer chosen; the list starts anew."""
+def here_choose(context: Context, name: str, value: str) -> str:
+    """This address with a value chosen besides those that are, or no longer chosen; the list starts anew."""
     request: HttpRequest = context["request"]
-    chosen = request.GET.getlist("status")
-    value = status.value
+    chosen = request.GET.getlist(name)
     return here_with(
-        context, status=[name for name in chosen if name != value] if value in chosen else [*chosen, value]
+        context, **{name: [other for other in chosen if other != value] if value in chosen else [*chosen, value]}
     )
+
+
+@register.simple_tag(takes_context=True)
+def is_chosen(context: Context, name: str, value: str) -> bool:
+    """Whether a parameter of this address has the value."""
+    return value in context["request"].GET.getlist(name)
 
 
 @register.simple_tag(takes_context=True)
 def here_window(context: Context, window: Window) -> str:
     """This address, zoomed to a part of the run."""
     return here_plus(context, from_=rfc3339(window.start), to=rfc3339(window.end))
+
+
+@register.simple_tag(takes_context=True)
+def here_since(context: Context, window: Window) -> str:
+    """This list, of the runs created in a part of its time."""
+    return here_with(context, since=rfc3339(window.start), until=rfc3339(window.end), within=None)
 
 
 @register.simple_tag(takes_context=True)
@@ -249,6 +261,7 @@ register.filter("swatch", drawing.swatch)
 register.filter("axis", drawing.axis)
 register.filter("minimap", drawing.minimap)
 register.filter("legend", drawing.legend)
+register.filter("columns", drawing.columns)
 register.simple_tag(drawing.bars, name="bars_of")
 register.filter("iso", rfc3339)
 register.filter("position", lambda at: lookup.write_position(Cursor(at=at, id="")))
@@ -300,6 +313,12 @@ def attempt_took(attempt: Attempt) -> str | SafeString:
     if attempt.started_at is None or attempt.finished_at is None:
         return wording.NOTHING
     return took(attempt.finished_at - attempt.started_at)
+
+
+@register.filter
+def item(mapping: Mapping[str, object], key: str) -> object:
+    """A mapping's value, or None."""
+    return mapping.get(key)
 
 
 @register.filter

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from runs import wording
-from runs.records import ErrorSummary, Run, Status, Step, StepKind
+from runs.records import ErrorSummary, Run, Status, Step, StepKind, Usual
 from runs.timeline.scale import Scale, between, merge
 from runs.timeline.spans import Pattern, Segment, Span, beginning, run_spans, step_spans
 
 LONG_WAIT = timedelta(minutes=10)  # a wait beyond this is idle time: a shorter one is worth seeing
+SLOW = 1.2  # times its p95: a step is said to be slower than usual from here on
 THIN = 0.12  # per cent: what is narrower is drawn as an instant
 KIND_WORDS = {
     StepKind.CHILD_RUN: "child",
@@ -34,7 +35,8 @@ class Branch:
 class Row:
     """One row. ``path`` names it from the root run: ``8.2`` is step 2 of the child that step 8 started; empty for the run itself.
 
-    ``took`` is None where no time was recorded; ``at_least``: it lasted that long, the end is not known.
+    ``took`` is None where no time was recorded; ``at_least``: it lasted that long, the end is not known. ``band`` is where a step
+    of this name usually ends: x and width from its p50 to its p95.
     """
 
     path: str
@@ -52,6 +54,8 @@ class Row:
     at_once: int = 0
     first_at_once: bool = False
     note: str = ""
+    usual: Usual | None = None
+    band: tuple[float, float] | None = None
     error: ErrorSummary | None = None
     attempts: int | None = None
 
@@ -99,8 +103,11 @@ def lay_out(
     opened: Mapping[int, Branch] | None = None,
     window: tuple[datetime | None, datetime | None] = (None, None),
     fold: bool = True,
+    usual: Mapping[str, Usual] | None = None,
 ) -> Timeline:
-    """Draw a run. ``as_of``: the last instant the file knows about; ``window``: the part to draw, the whole where None."""
+    """Draw a run. ``as_of``: the last instant the file knows about; ``window``: the part to draw, the whole where None;
+    ``usual``: how long steps take, by name.
+    """
     root = Branch(run, tuple(steps), opened or {})
     planned = list(_plan(root, "", 0, as_of))
     own = [span for item in planned if not item.ghost for span in item.spans]
@@ -113,7 +120,7 @@ def lay_out(
     zoomed = window != (None, None)
     scale = Scale(window[0] or start, window[1] or end, idle=idle, copied=copied and not zoomed) if zoomed else whole
     ghosts = _ghost_scale(planned)
-    rows = tuple(_row(item, scale, ghosts if not zoomed else None, zero) for item in planned)
+    rows = tuple(_row(item, scale, ghosts if not zoomed else None, zero, usual or {}) for item in planned)
     overview = tuple(tuple(_segments(item, whole, ghosts)) for item in planned)
     return Timeline(rows, scale, whole, overview, zero, copied)
 
@@ -217,7 +224,7 @@ def _segments(item: _Item, scale: Scale, ghosts: Scale | None) -> Iterator[Segme
             yield Segment(span.pattern, span.tone, x, width, open_here, span.final and span.end <= scale.end, thin)
 
 
-def _row(item: _Item, scale: Scale, ghosts: Scale | None, zero: datetime) -> Row:
+def _row(item: _Item, scale: Scale, ghosts: Scale | None, zero: datetime, usual: Mapping[str, Usual]) -> Row:
     segments = tuple(_segments(item, scale, ghosts))
     step, run = item.step, item.branch.run
     started = item.spans[0].start if item.spans else None
@@ -227,6 +234,7 @@ def _row(item: _Item, scale: Scale, ghosts: Scale | None, zero: datetime) -> Row
     took = source.duration
     if took is None and last is not None and started is not None and open_end:
         took = last.end - started
+    known = usual.get(step.name) if step is not None and not item.ghost and segments else None
     return Row(
         path=item.path,
         depth=item.depth,
@@ -242,7 +250,29 @@ def _row(item: _Item, scale: Scale, ghosts: Scale | None, zero: datetime) -> Row
         expanded=item.expanded,
         at_once=item.at_once,
         first_at_once=item.first_at_once,
-        note=step.detail if step is not None else "",
+        note=_note(step, item.spans, known) if step is not None else "",
+        usual=known,
+        band=_band(item.spans, scale, known) if known else None,
         error=source.error,
         attempts=step.attempt_count if step is not None else run.attempts,
     )
+
+
+def _note(step: Step, spans: Sequence[Span], usual: Usual | None) -> str:
+    # As the usual times are: from when it was taken up, without what it queued.
+    begun = _begun(spans)
+    slow = (spans[-1].end - begun) / usual.p95 if usual and begun and usual.p95 > timedelta() else 0
+    words = f"{slow:.1f}× p95" if slow >= SLOW else ""
+    return ", ".join(part for part in (step.detail, words) if part)
+
+
+def _band(spans: Sequence[Span], scale: Scale, usual: Usual) -> tuple[float, float] | None:
+    begun = _begun(spans)
+    if begun is None or not scale.shows(begun + usual.p50, begun + usual.p95):
+        return None
+    x = scale.x(begun + usual.p50)
+    return x, max(scale.x(begun + usual.p95) - x, THIN)
+
+
+def _begun(spans: Sequence[Span]) -> datetime | None:
+    return next((span.start for span in spans if span.pattern is not Pattern.QUEUED), None)

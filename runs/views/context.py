@@ -1,4 +1,4 @@
-"""What every page knows: the reader's zone and theme, the present instant, the version."""
+"""What every page knows: the reader's zone and theme, whether payloads are hidden, the present instant, the version."""
 
 from typing import Any
 
@@ -14,6 +14,8 @@ def page(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": chosen.theme,
         "next_theme": "light" if chosen.theme == "dark" else "dark",
+        "hide": chosen.hide,
+        "next_hide": "off" if chosen.hide else "on",
         "tz": chosen.tz,
         "zone": chosen.zone,
         "zone_name": clock.now().astimezone(chosen.zone).tzname() or chosen.tz,

@@ -6,10 +6,12 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import wording
-from runs.records import Status
+from runs.records import Histogram, Status
 from runs.timeline import Ledger, Pattern, Row, Scale, Segment, Timeline, Tone
 from runs.timeline.scale import RIGHT
 
+MINIMAP_LINES = 40  # what lies closer is drawn as one
+SMALLEST_DOT = 0.1  # per cent of the minimap
 BLOCK = 100  # rows one <svg> carries
 SMALLEST = 2.0  # per cent of a status bar
 _FADE = {
@@ -75,6 +77,22 @@ def sparkline(values: Sequence[int], label: str) -> SafeString:
     )
     line = '<line class="tick zero" x1="0" x2="100%" y1="17.5" y2="17.5"/>'
     return _svg([f'<svg class="spark" role="img" aria-label="{escape(label)}">', line, columns, "</svg>"])
+
+
+def columns(created: Histogram) -> SafeString:
+    """When runs were created: a column for each part of the window, its failed ones at the bottom."""
+    most = max((every for every, _ in created.parts), default=0)
+    step = 100 / max(len(created.parts), 1)
+    parts = ['<svg aria-hidden="true"><line class="tick zero" x1="0" x2="100%" y1="39.5" y2="39.5"/>']
+    for position, (every, failed) in enumerate(created.parts):
+        x, width = _n(position * step + 0.1), _n(step - 0.2)
+        for count, css in ((every, "f c-band"), (failed, "f c-fail")):
+            if count:
+                height = max(2.0, 36 * count / most)
+                parts.append(
+                    f'<rect class="{css}" x="{x}%" y="{_n(39 - height)}" width="{width}%" height="{_n(height)}"/>'
+                )
+    return _svg([*parts, "</svg>"])
 
 
 _LEDGER_LOOK = {
@@ -145,6 +163,9 @@ def bars(timeline: Timeline, rows: Sequence[Row]) -> SafeString:
     parts = ['<svg aria-hidden="true">', *_grid(timeline)]
     for position, row in enumerate(rows):
         y = _n(100 * (position + 0.5) / len(rows)) + "%"
+        if row.band:
+            x, width = row.band
+            parts.append(f'<rect class="band b18" x="{_n(x)}%" y="{y}" width="{_n(width)}%" height="18"/>')
         parts += [_segment(segment, y) for segment in row.segments]
         if row.note and row.segments and row.segments[0].pattern is not Pattern.GHOST:
             last = row.segments[-1]
@@ -213,17 +234,17 @@ def _mark(segment: Segment, y: str, css: str) -> str:
 
 
 def minimap(timeline: Timeline) -> SafeString:
-    """The whole run, a line a row, with the part that is drawn below between two handles."""
+    """The whole run, a line a row or a few rows, with the part that is drawn below between two handles."""
     whole, scale = timeline.whole, timeline.scale
-    rows = timeline.overview
-    pitch = min(2.0, 36 / max(len(rows), 1))
+    lines = min(len(timeline.overview), MINIMAP_LINES)
+    pitch = min(2.0, 36 / max(lines, 1))
     parts = ['<svg aria-hidden="true">', *_gaps(whole)]
-    for position, segments in enumerate(rows):
-        y = _n(2 + position * pitch)
-        for segment in segments:
-            width = _n(max(segment.width, 0.1))
+    for line in range(lines):
+        rows = timeline.overview[line * len(timeline.overview) // lines : (line + 1) * len(timeline.overview) // lines]
+        y, height = _n(2 + line * pitch), _n(max(pitch - 0.5, 0.6))
+        for tone, x, width in _silhouette(rows):
             parts.append(
-                f'<rect class="f c-{segment.tone.value}" x="{_n(segment.x)}%" y="{y}" width="{width}%" height="{_n(max(pitch - 0.5, 0.6))}"/>'
+                f'<rect class="f c-{tone.value}" x="{_n(x)}%" y="{y}" width="{_n(width)}%" height="{height}"/>'
             )
     left = 0.0 if scale is whole else whole.x(scale.start)
     right = 100.0 if scale is whole else whole.x(scale.end)
@@ -231,6 +252,21 @@ def minimap(timeline: Timeline) -> SafeString:
     for x in (left, right):
         parts.append(f'<line class="grab" x1="{_n(x)}%" x2="{_n(x)}%" y1="12" y2="28"/>')
     return _svg([*parts, "</svg>"])
+
+
+def _silhouette(rows: Iterable[Iterable[Segment]]) -> Iterator[tuple[Tone, float, float]]:
+    """The segments of some rows as (tone, x, width), joined where they touch; failures last, so that they lie on top."""
+    segments = sorted((segment for row in rows for segment in row), key=lambda segment: segment.x)
+    for tone in sorted(Tone, key=lambda tone: tone is Tone.FAIL):
+        start = end = -1.0
+        for segment in (segment for segment in segments if segment.tone is tone):
+            if segment.x > end + SMALLEST_DOT:
+                if end >= 0:
+                    yield tone, start, max(end - start, SMALLEST_DOT)
+                start = segment.x
+            end = max(end, segment.x + segment.width)
+        if end >= 0:
+            yield tone, start, max(end - start, SMALLEST_DOT)
 
 
 _LEGEND: tuple[tuple[str, str, str], ...] = (
@@ -264,6 +300,7 @@ _LEGEND: tuple[tuple[str, str, str], ...] = (
         '<path class="f c-run" d="M0 0h9v10H0zM11 0h4v10h-4zM17 0h3v10h-3zM22 0h2v10h-2zM26.5 0h1v10h-1z"/>',
     ),
     ("ghost", "copied from the forked run", '<rect class="ghost" x=".5" y=".5" width="27" height="9"/>'),
+    ("usual", "usual: p50 to p95 of this step", '<rect class="band" width="28" height="10"/>'),
     ("gap", "idle time not drawn", '<rect fill="url(#p-zig)" x="8" width="12" height="10"/>'),
 )
 
@@ -272,16 +309,14 @@ def legend(timeline: Timeline) -> SafeString:
     """The marks that this drawing has, in words. Colour says the outcome, everywhere alike."""
     segments = [segment for row in timeline.rows for segment in row.segments]
     present = {segment.pattern.value for segment in segments if not (segment.final or segment.instant)}
-    marks = (
-        ("final", any(s.final for s in segments)),
-        ("open", any(s.open for s in segments)),
-        ("gap", timeline.scale.gaps),
-    )
-    present |= {
-        name
-        for name, there in (*marks, ("instant", any(s.instant and s.pattern is not Pattern.QUEUED for s in segments)))
-        if there
+    marks = {
+        "final": any(segment.final for segment in segments),
+        "open": any(segment.open for segment in segments),
+        "instant": any(segment.instant and segment.pattern is not Pattern.QUEUED for segment in segments),
+        "usual": any(row.band for row in timeline.rows),
+        "gap": bool(timeline.scale.gaps),
     }
+    present |= {name for name, there in marks.items() if there}
     items = "".join(
         f'<li><svg class="sw" viewBox="0 0 28 10" aria-hidden="true">{picture}</svg>{words}</li>'
         for name, words, picture in _LEGEND

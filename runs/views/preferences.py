@@ -1,4 +1,4 @@
-"""How a reader wants to see things: the time zone and the theme, from the address, else from a cookie."""
+"""How a reader wants to see things: time zone, theme, whether payloads are hidden; from the address, else from a cookie."""
 
 import re
 from dataclasses import dataclass
@@ -9,17 +9,20 @@ from django.http import HttpRequest, HttpResponseBase
 
 YEAR = 365 * 24 * 3600
 THEMES = ("light", "dark")
-COOKIES = {"tz": "durascope_tz", "theme": "durascope_theme"}
+COOKIES = {"tz": "durascope_tz", "theme": "durascope_theme", "hide": "durascope_hide"}
 BROWSER_ZONE = "durascope_zone"  # what the browser says its zone is called
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """``tz`` is utc, local or the name of a zone; ``theme`` light, dark, or empty for the system's."""
+    """``tz`` is utc, local or the name of a zone; ``theme`` light, dark, or empty for the system's; ``hide`` says that nothing
+    that was stored as a value may be shown.
+    """
 
     tz: str
     theme: str
     zone: tzinfo
+    hide: bool = False
 
 
 def preferences(request: HttpRequest) -> Preferences:
@@ -27,11 +30,12 @@ def preferences(request: HttpRequest) -> Preferences:
     tz = _chosen(request, "tz")
     theme = _chosen(request, "theme")
     theme = theme if theme in THEMES else ""
+    hide = _chosen(request, "hide") == "on"
     if tz == "local":
-        return Preferences("local", theme, _zone(request.COOKIES.get(BROWSER_ZONE, "")) or _machine_zone())
+        return Preferences("local", theme, _zone(request.COOKIES.get(BROWSER_ZONE, "")) or _machine_zone(), hide)
     if tz and (zone := _zone(tz)):
-        return Preferences(tz, theme, zone)
-    return Preferences("utc", theme, UTC)
+        return Preferences(tz, theme, zone, hide)
+    return Preferences("utc", theme, UTC, hide)
 
 
 def remember(request: HttpRequest, response: HttpResponseBase) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -13,9 +14,11 @@ from runs.engines.base import Engine
 from runs.errors import BadFilter, DurascopeError
 from runs.filters import Filter
 from runs.fleet import last_event_at, read_each
+from runs.histogram import histogram
 from runs.lookup import ListQuery, list_query
 from runs.merge import Merged, merged_runs
-from runs.records import Names, Run, Status
+from runs.records import Histogram, Names, Run, Status
+from runs.timeline.zoom import Window
 from runs.views.live import tag_of, unchanged
 from runs.views.preferences import COOKIES, preferences, remember
 from runs.wording import clock_time, visible
@@ -57,6 +60,7 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
     merged = merged_runs(databases, asked.where, asked.after, asked.limit)
     facets = _facets(databases, asked.where)
     rows = _rows(databases, merged)
+    created = histogram(databases, asked.where)
     context = {
         "here": "runs",
         "live_tag": tag,
@@ -68,6 +72,8 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
         "where": asked.where,
         "merged": merged,
         "facets": facets,
+        "created": created,
+        "slices": _slices(created),
         "chips": list(_chips(request, asked.where)),
         "within": request.GET.get("within", ""),
         "within_choices": [(key, label) for key, (label, _) in WITHIN.items()],
@@ -124,6 +130,18 @@ def _facets(databases: tuple[Database, ...], where: Filter) -> Facets:
             for name, count in names:
                 into[name] = into.get(name, 0) + count
     return Facets(counts, Names(*(tuple(sorted(found.items())) for found in (workflows, versions, queues))))
+
+
+def _slices(created: Histogram) -> list[Window]:
+    """The part of the window that each column stands for."""
+    if created.start is None or created.end is None or not created.parts:
+        return []
+    part = (created.end - created.start) / len(created.parts)
+    # The last run lies on the window's own end, which a half open part would leave out.
+    edges = [created.start + number * part for number in range(len(created.parts))] + [
+        created.end + timedelta(microseconds=1)
+    ]
+    return [Window(start, end) for start, end in pairwise(edges)]
 
 
 def _rows(databases: tuple[Database, ...], merged: Merged) -> list[tuple[str, Run, tuple[datetime, bool]]]:

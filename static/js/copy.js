@@ -1,13 +1,26 @@
 /* Copy buttons: shown only where copying works; they say "Copied". */
 import { announce } from "./announce.js";
 
-export async function copy(text, what) {
+export async function copy(text, what, button) {
   await navigator.clipboard.writeText(text);
   announce(`${what} copied`);
+  button?.classList.add("done");
+  setTimeout(() => button?.classList.remove("done"), 1200);
+}
+
+/* What an address answers: JSON, or where it is ``bare`` a text without its quotes. */
+export async function copyFrom(address, what, button, bare = false) {
+  const answer = await fetch(address);
+  if (!answer.ok) {
+    announce(`${what} could not be copied`);
+    return;
+  }
+  const text = await answer.text();
+  await copy(bare && text.startsWith('"') ? JSON.parse(text) : text, what, button);
 }
 
 function show(root) {
-  for (const button of root.querySelectorAll("button[data-copy][hidden]")) button.hidden = false;
+  for (const button of root.querySelectorAll("button:is([data-copy], [data-copy-json])[hidden]")) button.hidden = false;
 }
 
 export function startCopying() {
@@ -15,10 +28,10 @@ export function startCopying() {
   show(document);
   document.addEventListener("htmx:after:settle", () => show(document));
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("button[data-copy]");
+    const button = event.target.closest("button:is([data-copy], [data-copy-json])");
     if (!button) return;
-    await copy(button.dataset.copy, button.getAttribute("aria-label")?.replace(/^Copy /, "") ?? "Text");
-    button.classList.add("done");
-    setTimeout(() => button.classList.remove("done"), 1200);
+    const what = button.getAttribute("aria-label")?.replace(/^Copy /, "") ?? "Text";
+    const { copy: text, copyJson: address } = button.dataset;
+    await (address ? copyFrom(address, what, button) : copy(text, what, button));
   });
 }

@@ -5,6 +5,7 @@ import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startMinimap } from "./minimap.js";
 import { startPlace } from "./place.js";
+import { startTree } from "./tree.js";
 
 document.cookie = `durascope_zone=${encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone)};path=/;max-age=31536000;samesite=strict`;
 
@@ -14,3 +15,4 @@ startKeys();
 startLive();
 startMinimap();
 startPlace();
+startTree();

@@ -43,6 +43,8 @@ const actions = {
   "+": () => follow('[data-key="+"]'),
   "-": () => follow('[data-key="-"]'),
   0: () => follow('[data-key="0"]'),
+  "[": () => follow('[data-key="["]'),
+  "]": () => follow('[data-key="]"]'),
   ArrowLeft: () => follow('[data-key="ArrowLeft"]'),
   ArrowRight: () => follow('[data-key="ArrowRight"]'),
 };

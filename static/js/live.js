@@ -26,6 +26,9 @@ function say(word) {
 }
 
 function show() {
+  const icon = document.querySelector("[data-favicon]")?.dataset.favicon;
+  const link = document.querySelector("link[rel=icon]");
+  if (icon && link.getAttribute("href") !== icon) link.setAttribute("href", icon);
   for (const control of document.querySelectorAll("[data-live-control]")) {
     control.hidden = !document.getElementById("main").dataset.live;
     const button = control.querySelector("[data-live-switch]");

@@ -1,4 +1,4 @@
-/* Drag over the minimap to zoom: from the part where the drag began to the part where it ended. A click is a plain link. */
+/* Drag over a minimap, or over the columns of a list, to choose a part of time: from the part where the drag began to the part where it ended. A click is a plain link. */
 export function startMinimap() {
   let first = null;
   const part = (event) => document.elementFromPoint(event.clientX, event.clientY)?.closest(".mini a");
@@ -8,8 +8,9 @@ export function startMinimap() {
     const last = part(event);
     if (!first || !last || first === last) return;
     const [left, right] = first.compareDocumentPosition(last) & Node.DOCUMENT_POSITION_FOLLOWING ? [first, last] : [last, first];
+    const until = left.parentElement.dataset.until;
     const address = new URL(left.href);
-    address.searchParams.set("to", new URL(right.href).searchParams.get("to"));
+    address.searchParams.set(until, new URL(right.href).searchParams.get(until));
     left.href = address;
     left.click();
   });

@@ -9,13 +9,29 @@ steps          rows of operation_outputs ── timeouts
 history        events, put together from all tables
 extras         what else is recorded of a run
 bodies         where payloads lie, and one when it is asked for
-overview, sections   the file as a whole
+raw            the rows of a run or a step, as stored
+neighbours     the runs of the same workflow around one
+statistics     usual durations, runs over time
+overview, sections ── workflows   the file as a whole
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
-from runs.engines.dbos import bodies, details, extras, history, listing, overview, search, sections, steps
+from runs.engines.dbos import (
+    bodies,
+    details,
+    extras,
+    history,
+    listing,
+    neighbours,
+    overview,
+    raw,
+    search,
+    sections,
+    statistics,
+    steps,
+)
 from runs.engines.dbos.conditions import condition
 from runs.engines.dbos.schema import Schema
 from runs.engines.dbos.snapshot import Snapshot
@@ -26,8 +42,10 @@ from runs.records import (
     Body,
     Cursor,
     Event,
+    Histogram,
     LogLine,
     Names,
+    Neighbours,
     Overview,
     Page,
     Relatives,
@@ -36,6 +54,7 @@ from runs.records import (
     Section,
     Status,
     Step,
+    Usual,
 )
 from runs.sources.base import Columns, Reader
 
@@ -73,6 +92,9 @@ class Dbos:
     def counts(self, where: Filter) -> Mapping[Status, int]:
         return overview.counts(self._snapshot, where)
 
+    def histogram(self, where: Filter, parts: int = 48) -> Histogram:
+        return statistics.histogram(self._snapshot, where, parts)
+
     def runs(self, where: Filter, after: Cursor | None, limit: int) -> Page[Run]:
         found = condition(where)
         if where.q:
@@ -103,11 +125,28 @@ class Dbos:
         forks = listing.forks(self._snapshot, run_id, RELATIVES)
         return Relatives(children=listing.runs(self._snapshot, children), forks=listing.runs(self._snapshot, forks))
 
-    def events(self, run_id: str, after: int | None, limit: int) -> Page[Event]:
-        details.require(self._snapshot, run_id)
-        return history.events(self._snapshot, run_id, after, limit)
+    def neighbours(self, run_id: str) -> Neighbours:
+        return neighbours.neighbours(self._snapshot, run_id)
 
-    def logs(self, run_id: str, after: int | None, limit: int) -> Page[LogLine]:
+    def usual(self, names: Collection[str]) -> Mapping[str, Usual]:
+        return statistics.usual_durations(self._snapshot, names)
+
+    def events(self, run_id: str, after: int | None, limit: int, types: frozenset[str] = frozenset()) -> Page[Event]:
+        details.require(self._snapshot, run_id)
+        return history.events(self._snapshot, run_id, after, limit, types)
+
+    def event_types(self, run_id: str) -> tuple[tuple[str, int], ...]:
+        details.require(self._snapshot, run_id)
+        return history.types(self._snapshot, run_id)
+
+    def logs(
+        self,
+        run_id: str,
+        after: int | None,
+        limit: int,
+        levels: frozenset[str] = frozenset(),
+        attempt: str = "",
+    ) -> Page[LogLine]:
         """DBOS keeps no logs in its database."""
         details.require(self._snapshot, run_id)
         return Page()
@@ -115,6 +154,10 @@ class Dbos:
     def extras(self, run_id: str) -> tuple[Section, ...]:
         details.require(self._snapshot, run_id)
         return extras.extras(self._snapshot, run_id)
+
+    def raw(self, run_id: str, ordinal: int | None) -> tuple[Section, ...]:
+        details.require(self._snapshot, run_id)
+        return raw.raw(self._snapshot, run_id, ordinal)
 
     def payload(self, run_id: str, name: str) -> Body:
         details.require(self._snapshot, run_id)

@@ -7,6 +7,7 @@ that is when the row was written. So what comes later is recorded later, and pos
 goes on.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -56,36 +57,75 @@ class _Fact:
     near: datetime | None = None
     rank: int = 0
     order: tuple[int, str] = (0, "")
+    step: int | None = None  # whose fact it is
 
     @property
     def key(self) -> tuple[int, datetime, int, tuple[int, str]]:
         return self.phase, self.near or self.at or _EVER, self.rank, self.order
 
 
-def events(snapshot: Snapshot, run_id: str, after: int | None, limit: int) -> Page[Event]:
-    """The events of a run that exists, from the one after a position."""
+def events(
+    snapshot: Snapshot, run_id: str, after: int | None, limit: int, wanted: frozenset[str] = frozenset()
+) -> Page[Event]:
+    """The events of a run that exists, from the one after a position; where types are wanted, only those."""
+    facts = _facts(snapshot, run_id)
+    related = _related(facts)
+    found = [
+        (position, fact)
+        for position, fact in enumerate(facts, 1)
+        if position > (after or 0) and (not wanted or fact.type in wanted)
+    ]
+    shown = tuple(
+        Event(
+            position=position,
+            at=fact.at,
+            type=fact.type,
+            native=fact.native,
+            data=fact.data,
+            payload=fact.payload,
+            related=related.get(position, ()),
+        )
+        for position, fact in found[:limit]
+    )
+    return Page(shown, Cursor(at=shown[-1].position, id=run_id) if shown and len(found) > limit else None)
+
+
+def types(snapshot: Snapshot, run_id: str) -> tuple[tuple[str, int], ...]:
+    """The types of the events of a run that exists, each with their number, most frequent first."""
+    counted = Counter(fact.type for fact in _facts(snapshot, run_id))
+    return tuple(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _facts(snapshot: Snapshot, run_id: str) -> list[_Fact]:
+    """All of them in their order: the first has position 1."""
     rows = recorded(snapshot, run_id)
     facts = [
         *_own(snapshot, run_id),
         *_steps(run_id, rows),
         *_values(snapshot, run_id, rows),
         *_streams(snapshot, run_id, rows),
+        *_messages(snapshot, run_id),
     ]
-    facts.extend(_messages(snapshot, run_id))
-    facts.sort(key=lambda fact: fact.key)
-    start = after or 0
-    shown = tuple(
-        Event(position=position, at=fact.at, type=fact.type, native=fact.native, data=fact.data, payload=fact.payload)
-        for position, fact in enumerate(facts[start : start + limit], start + 1)
-    )
-    more = shown and start + limit < len(facts)
-    return Page(shown, Cursor(at=shown[-1].position, id=run_id) if more else None)
+    return sorted(facts, key=lambda fact: fact.key)
+
+
+def _related(facts: list[_Fact]) -> dict[int, tuple[int, ...]]:
+    """By position those of the same step: its row, what it published and streamed, the message it received."""
+    groups: dict[int, list[int]] = {}
+    for position, fact in enumerate(facts, 1):
+        if fact.step is not None:
+            groups.setdefault(fact.step, []).append(position)
+    return {
+        position: tuple(other for other in group if other != position)
+        for group in groups.values()
+        for position in group
+    }
 
 
 def payload_of(snapshot: Snapshot, run_id: str, position: int) -> Payload | None:
     """The payload of the event at a position, if it has one."""
-    page = events(snapshot, run_id, position - 1, 1)
-    return page.rows[0].payload if page.rows else None
+    facts = _facts(snapshot, run_id)
+    return facts[position - 1].payload if 0 < position <= len(facts) else None
 
 
 def _own(snapshot: Snapshot, run_id: str) -> list[_Fact]:
@@ -137,13 +177,13 @@ def _written_at(row: Recorded) -> datetime | None:
 def _step(run_id: str, row: Recorded, near: datetime) -> _Fact:
     data = _known(step=row.ordinal, name=row.name, kind=kind_of(row.name, row.child).value, child=row.child)
     if row.name == SLEEP:
-        type = "sleep_started"
+        type = "sleep started"
         # A timeout's row is an instant: only its output says how long recv or getEvent would wait.
         data |= _known(until=rfc3339(wake_up(row.serialization, row.output_head) or row.completed_at))
     elif kind_of(row.name, row.child) is StepKind.CHILD_RUN and row.name != GET_RESULT:
-        type = "child_started"
+        type = "child started"
     else:
-        type = "step_failed" if row.error else "step_succeeded"
+        type = "step failed" if row.error else "step succeeded"
     slot, size, head = ("error", row.error_size, text((row.error or b"")[: bodies.HEAD])) if row.error else (
         "output", row.output_size, row.output_head,
     )  # fmt: skip
@@ -152,13 +192,14 @@ def _step(run_id: str, row: Recorded, near: datetime) -> _Fact:
         at=_written_at(row),
         type=type,
         native="operation_outputs.completed_at_epoch_ms"
-        if type != "sleep_started"
+        if type != "sleep started"
         else "operation_outputs.started_at_epoch_ms",
         data=data | ({"inherited": True} if row.inherited else {}),
         payload=bodies.reference(run_id, f"step.{row.ordinal}.{slot}", row.serialization, size, head),
         near=near,
         rank=2,
         order=(row.ordinal, ""),
+        step=row.ordinal,
     )
 
 
@@ -174,7 +215,7 @@ def _values(snapshot: Snapshot, run_id: str, rows: list[Recorded]) -> list[_Fact
             _beside(
                 writers,
                 ordinal,
-                "value_published",
+                "value published",
                 "workflow_events_history.value",
                 {"key": text(key)},
                 payload,
@@ -194,7 +235,7 @@ def _streams(snapshot: Snapshot, run_id: str, rows: list[Recorded]) -> list[_Fac
         payload = bodies.reference(
             run_id, bodies.name_of("stream", text(key), whole(offset)), serialization, size, head
         )
-        type = "stream_closed" if text(head) == STREAM_CLOSED else "stream_written"
+        type = "stream closed" if text(head) == STREAM_CLOSED else "stream written"
         place = f"{whole(offset) or 0:020d} {text(key)}"
         facts.append(_beside(writers, whole(number), type, "streams.value", data, payload, place))
     return facts
@@ -228,6 +269,7 @@ def _beside(
         near=near or datetime.max.replace(tzinfo=UTC),
         rank=1,
         order=(0 if ordinal is None else ordinal, place),
+        step=ordinal,
     )
 
 
@@ -238,8 +280,8 @@ def _messages(snapshot: Snapshot, run_id: str) -> list[_Fact]:
     for key, topic, at, consumer, serialization, size, head in snapshot.rows(_MESSAGES, {"run": run_id}):
         data = _known(topic=None if topic == NO_TOPIC else optional(topic), received_by=whole(consumer))
         payload = bodies.reference(run_id, bodies.name_of("message", text(key)), serialization, size, head)
-        arrived = _Fact(_RUNS, instant(at), "message_arrived", "notifications.created_at_epoch_ms", data, payload)
-        arrived.order = (0, text(key))
+        arrived = _Fact(_RUNS, instant(at), "message arrived", "notifications.created_at_epoch_ms", data, payload)
+        arrived.order, arrived.step = (0, text(key)), whole(consumer)
         facts.append(arrived)
     return facts
 

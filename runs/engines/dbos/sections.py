@@ -2,19 +2,15 @@
 migrations.
 """
 
+from runs.clock import parse_instant
 from runs.engines.dbos.snapshot import Snapshot
 from runs.engines.dbos.values import instant, optional, text, whole
-from runs.records import Cell, Section
+from runs.engines.dbos.workflows import workflows
+from runs.records import Cell, RunRef, Section
 from runs.sources.base import Value
 
 MOST = 500  # rows of a section
 
-_WORKFLOWS = """
-SELECT s.name, s.class_name, count(*),
-  sum(CASE WHEN s.status IN ('ERROR', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', 'RETRIES_EXCEEDED') THEN 1 ELSE 0 END),
-  max(s.created_at)
-FROM {schema}workflow_status s GROUP BY s.name, s.class_name ORDER BY count(*) DESC, s.name, s.class_name LIMIT :limit
-"""
 # Runs that wait or run are few and have an index; a queue that is not registered is listed too where runs wait in it.
 _DEPTHS = """
 SELECT s.queue_name,
@@ -26,7 +22,8 @@ GROUP BY s.queue_name ORDER BY s.queue_name LIMIT :limit
 """
 _QUEUES = """
 SELECT q.name, q.concurrency, q.worker_concurrency, q.rate_limit_max, q.rate_limit_period_sec, q.priority_enabled,
-  q.partition_queue, q.application_name
+  q.partition_queue, q.application_name, q.partition_concurrency, q.partition_worker_concurrency,
+  q.partition_rate_limit_max, q.partition_rate_limit_period_sec
 FROM {schema}queues q ORDER BY q.name LIMIT :limit
 """
 _SCHEDULES = """
@@ -34,12 +31,18 @@ SELECT w.schedule_name, w.workflow_name, w.schedule, w.cron_timezone, w.status, 
   w.application_name
 FROM {schema}workflow_schedules w ORDER BY w.schedule_name LIMIT :limit
 """
+# A scheduled run's id ends in the instant it was due: the greatest is the newest, and the primary key has it.
+_NEWEST_SCHEDULED = """
+SELECT s.workflow_uuid FROM {schema}workflow_status s WHERE s.workflow_uuid >= :first AND s.workflow_uuid < :after
+ORDER BY s.workflow_uuid DESC LIMIT 1
+"""
 _VERSIONS = """
 SELECT a.version_name, a.version_timestamp, a.created_at, a.application_name
 FROM {schema}application_versions a ORDER BY a.version_timestamp DESC, a.version_name LIMIT :limit
 """
 _RUNS_BY_VERSION = """
-SELECT s.application_version, count(*), max(s.created_at) FROM {schema}workflow_status s
+SELECT s.application_version, count(*), sum(CASE WHEN s.status IN ('PENDING', 'ENQUEUED', 'DELAYED') THEN 1 ELSE 0 END),
+  max(s.created_at) FROM {schema}workflow_status s
 GROUP BY s.application_version ORDER BY count(*) DESC, s.application_version LIMIT :limit
 """
 _MIGRATIONS = "SELECT version FROM {schema}dbos_migrations ORDER BY version"
@@ -47,31 +50,20 @@ _MIGRATIONS = "SELECT version FROM {schema}dbos_migrations ORDER BY version"
 
 def sections(snapshot: Snapshot) -> tuple[Section, ...]:
     """Those that have rows."""
-    found = (_workflows(snapshot), _queues(snapshot), _schedules(snapshot), _versions(snapshot), _migrations(snapshot))
+    found = (workflows(snapshot), _queues(snapshot), _schedules(snapshot), _versions(snapshot), _migrations(snapshot))
     return tuple(section for section in found if section.rows)
-
-
-def _workflows(snapshot: Snapshot) -> Section:
-    rows: list[tuple[Cell, ...]] = [
-        (text(name), text(class_name), whole(runs), whole(failed), instant(newest))
-        for name, class_name, runs, failed, newest in snapshot.rows(_WORKFLOWS, {"limit": MOST})
-    ]
-    return Section(
-        "workflows", "Workflows", ("workflow", "class", "runs", "failed", "newest run"), tuple(rows), _note(rows)
-    )
 
 
 def _queues(snapshot: Snapshot) -> Section:
     depths = {text(row[0]): row[1:] for row in snapshot.rows(_DEPTHS, {"limit": MOST})}
     registered = snapshot.rows(_QUEUES, {"limit": MOST}) if snapshot.schema.has("queues") else []
     rows: list[tuple[Cell, ...]] = []
-    for name, concurrency, worker, rate, period, priority, partitioned, application in registered:
+    for name, concurrency, worker, rate, period, priority, partitioned, application, *of_partition in registered:
         limits = _words(
-            f"{text(concurrency)} at once" if concurrency is not None else "",
-            f"{text(worker)} a worker" if worker is not None else "",
-            f"{text(rate)} in {text(period)} s" if rate is not None else "",
+            _limits(concurrency, worker, rate, period),
             "by priority" if priority else "",
             "partitioned" if partitioned else "",
+            f"each partition {each}" if (each := _limits(*of_partition)) else "",
         )
         rows.append((text(name), *_depth(depths.pop(text(name), ())), limits, text(application)))
     for name, depth in depths.items():
@@ -83,9 +75,17 @@ def _queues(snapshot: Snapshot) -> Section:
 def _schedules(snapshot: Snapshot) -> Section:
     rows: list[tuple[Cell, ...]] = []
     if snapshot.schema.has("workflow_schedules"):
-        for row in snapshot.rows(_SCHEDULES, {"limit": MOST}):
-            rows.append(tuple(optional(value) for value in row))
-    columns = ("schedule", "workflow", "cron", "time zone", "status", "last fired", "queue", "application")
+        for name, workflow, cron, zone, status, fired, queue, application in snapshot.rows(_SCHEDULES, {"limit": MOST}):
+            newest = snapshot.rows(
+                _NEWEST_SCHEDULED, {"first": f"sched-{text(name)}-0", "after": f"sched-{text(name)}-:"}
+            )
+            last = parse_instant(text(fired)) or optional(fired)
+            run = RunRef(text(newest[0][0])) if newest else None
+            words = (optional(value) for value in (name, workflow, cron, zone, status))
+            rows.append((*words, last, run, optional(queue), optional(application)))
+    columns = (
+        *("schedule", "workflow", "cron", "time zone", "status", "last fired", "newest run", "queue", "application"),
+    )
     return Section("schedules", "Schedules", columns, tuple(rows), _note(rows))
 
 
@@ -94,12 +94,15 @@ def _versions(snapshot: Snapshot) -> Section:
     rows: list[tuple[Cell, ...]] = []
     if snapshot.schema.has("application_versions"):
         for name, timestamp, made, application in snapshot.rows(_VERSIONS, {"limit": MOST}):
-            runs, newest = counts.pop(text(name), (0, None))
-            rows.append(
-                (text(name), whole(runs), instant(newest), instant(timestamp), instant(made), text(application))
-            )
-    rows.extend((name, whole(runs), instant(newest), None, None, "") for name, (runs, newest) in counts.items() if name)
-    columns = ("version", "runs", "newest run", "made latest", "registered", "application")
+            runs, unfinished, newest = counts.pop(text(name), (0, 0, None))
+            latest = (instant(newest), instant(timestamp), instant(made))
+            rows.append((text(name), whole(runs), whole(unfinished), *latest, text(application)))
+    rows.extend(
+        (name, whole(runs), whole(unfinished), instant(newest), None, None, "")
+        for name, (runs, unfinished, newest) in counts.items()
+        if name
+    )
+    columns = ("version", "runs", "unfinished", "newest run", "made latest", "registered", "application")
     return Section("versions", "Application versions", columns, tuple(rows), _note(rows))
 
 
@@ -110,6 +113,14 @@ def _migrations(snapshot: Snapshot) -> Section:
 
 def _depth(depth: tuple[Value, ...]) -> tuple[Cell, Cell, Cell]:
     return (whole(depth[0]), whole(depth[1]), instant(depth[2])) if depth else (0, 0, None)
+
+
+def _limits(concurrency: Value, worker: Value, rate: Value, period: Value) -> str:
+    return _words(
+        f"{text(concurrency)} at once" if concurrency is not None else "",
+        f"{text(worker)} a worker" if worker is not None else "",
+        f"{text(rate)} in {text(period)} s" if rate is not None else "",
+    )
 
 
 def _words(*parts: str) -> str:

@@ -4,17 +4,34 @@ False friend: Obelisk's ``run_id`` is one lock lease, our *attempt*; our *run* i
 beginning of the component's digest; the filter takes that, a whole digest, or a deployment id.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
-from runs.engines.obelisk import bodies, detail, extras, family, history, logs, overview, runs, schema, sections, steps
+from runs.engines.obelisk import (
+    bodies,
+    detail,
+    extras,
+    family,
+    history,
+    logs,
+    neighbours,
+    overview,
+    raw,
+    runs,
+    schema,
+    sections,
+    statistics,
+    steps,
+)
 from runs.filters import Filter
 from runs.records import (
     Body,
     Cursor,
     Event,
+    Histogram,
     LogLine,
     Names,
+    Neighbours,
     Overview,
     Page,
     Relatives,
@@ -23,6 +40,7 @@ from runs.records import (
     Section,
     Status,
     Step,
+    Usual,
 )
 from runs.sources.base import Columns, Reader
 
@@ -55,6 +73,9 @@ class Obelisk:
     def counts(self, where: Filter) -> Mapping[Status, int]:
         return runs.counts(self._snapshot, where)
 
+    def histogram(self, where: Filter, parts: int = 48) -> Histogram:
+        return statistics.histogram(self._snapshot, where, parts)
+
     def runs(self, where: Filter, after: Cursor | None, limit: int) -> Page[Run]:
         return runs.page(self._snapshot, where, after, limit)
 
@@ -70,17 +91,38 @@ class Obelisk:
     def relatives(self, run_id: str) -> Relatives:
         return family.relatives(self._snapshot, run_id)
 
-    def events(self, run_id: str, after: int | None, limit: int) -> Page[Event]:
-        runs.demand(self._snapshot, run_id)
-        return history.events(self._snapshot, run_id, after, limit)
+    def neighbours(self, run_id: str) -> Neighbours:
+        return neighbours.neighbours(self._snapshot, run_id)
 
-    def logs(self, run_id: str, after: int | None, limit: int) -> Page[LogLine]:
+    def usual(self, names: Collection[str]) -> Mapping[str, Usual]:
+        return statistics.usual_durations(self._snapshot, names)
+
+    def events(self, run_id: str, after: int | None, limit: int, types: frozenset[str] = frozenset()) -> Page[Event]:
         runs.demand(self._snapshot, run_id)
-        return logs.lines(self._snapshot, run_id, after, limit)
+        return history.events(self._snapshot, run_id, after, limit, types)
+
+    def event_types(self, run_id: str) -> tuple[tuple[str, int], ...]:
+        runs.demand(self._snapshot, run_id)
+        return history.types(self._snapshot, run_id)
+
+    def logs(
+        self,
+        run_id: str,
+        after: int | None,
+        limit: int,
+        levels: frozenset[str] = frozenset(),
+        attempt: str = "",
+    ) -> Page[LogLine]:
+        runs.demand(self._snapshot, run_id)
+        return logs.lines(self._snapshot, run_id, after, limit, levels, attempt)
 
     def extras(self, run_id: str) -> tuple[Section, ...]:
         runs.demand(self._snapshot, run_id)
         return extras.sections(self._snapshot, run_id)
+
+    def raw(self, run_id: str, ordinal: int | None) -> tuple[Section, ...]:
+        runs.demand(self._snapshot, run_id)
+        return raw.raw(self._snapshot, run_id, ordinal)
 
     def payload(self, run_id: str, name: str) -> Body:
         runs.demand(self._snapshot, run_id)

@@ -21,7 +21,7 @@ def outcome(retval: Mapping[str, Any], clipped: str = "") -> tuple[Status, Error
     if "ok" in found:
         return Status.SUCCEEDED, None
     if "err" in found:
-        return Status.FAILED, ErrorSummary("error", cut(clipped) or value_words(found["err"]))
+        return Status.FAILED, ErrorSummary("error", value_words(clipped or found["err"]))
     for key in ("execution_failure", "execution_error"):
         if key in found:
             return _execution_failure(found[key], clipped)
@@ -74,10 +74,21 @@ def value_words(value: Any) -> str:
         value = value["value"]
     if value is None:
         return NO_VALUE
-    if isinstance(value, dict) and len(value) == 1:
-        ((case, carried),) = value.items()
-        return cut(f"{case}: {carried if isinstance(carried, str) else compact(carried)}")
+    case = _case(value)
+    if case is not None:
+        name, carried = case
+        return cut(f"{name}: {carried if isinstance(carried, str) else compact(carried)}")
     return cut(value if isinstance(value, str) else compact(value))
+
+
+def _case(value: Any) -> tuple[str, Any] | None:
+    """A variant's case and what it carries; also where SQL, or the program itself, handed it over as JSON text."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = parse(value)
+        except Unparsed:
+            return None
+    return next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else None
 
 
 def cut(words: str) -> str:

@@ -1,12 +1,14 @@
 """Rows of t_execution_log: read with the large payloads left out, and the same rows as events."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from runs.engines.obelisk import relations
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import NOTHING, Unparsed, instant, mapping, parse, snake, text, whole
+from runs.engines.obelisk.shapes import NOTHING, Unparsed, instant, mapping, parse, text, whole
 from runs.records import Cursor, Event, Page, Payload
 from runs.sources.base import Value
 
@@ -30,9 +32,9 @@ ORDER BY l.version"""
 _ONE = """SELECT $columns
 FROM {schema}t_execution_log l WHERE l.execution_id = :id AND l.version = :version"""
 
-_EVENTS = """SELECT l.version, l.created_at, l.variant, $event_type,
+_EVENTS = """SELECT l.version,
     CASE WHEN octet_length(l.json_value) <= $small THEN l.json_value END, octet_length(l.json_value)
-FROM {schema}t_execution_log l WHERE l.execution_id = :id AND l.version > :after ORDER BY l.version LIMIT :limit"""
+FROM {schema}t_execution_log l WHERE l.execution_id = :id AND l.version IN ($versions) ORDER BY l.version"""
 
 _SHORT = "CASE WHEN octet_length($slim) <= $largest THEN $slim END"
 _LIFE_ONLY = "CASE WHEN l.variant <> 'history_event' AND octet_length($slim) <= $largest THEN $slim END"
@@ -108,15 +110,11 @@ def _row(values: tuple[Value, ...]) -> LogRow:
         run_id=text(run_id),
         version=whole(version) or 0,
         at=instant(created_at),
-        variant=_variant(variant),
+        variant=relations.variant_of(variant),
         content=content,
         body_size=whole(body_size),
         clipped=text(clipped),
     )
-
-
-def _variant(name: Value) -> str:
-    return snake(name).replace("intermittently_", "temporarily_")
 
 
 # Our words for what happened. "run_id" of the engine is one lock lease: an attempt.
@@ -142,28 +140,44 @@ _WORDS = {
 }
 
 
-def events(snapshot: Snapshot, run_id: str, after: int | None, limit: int) -> Page[Event]:
-    """The rows of the log, one event each, by version. ``data`` is the row's JSON where it is small and readable."""
-    params: dict[str, Value] = {"id": run_id, "after": -1 if after is None else after, "limit": limit + 1}
-    rows = snapshot.rows(_EVENTS, params)
-    found = tuple(_event(run_id, values) for values in rows[:limit])
-    return Page(rows=found, next=Cursor(at=found[-1].position, id=run_id) if found and len(rows) > limit else None)
+def events(
+    snapshot: Snapshot, run_id: str, after: int | None, limit: int, wanted: frozenset[str] = frozenset()
+) -> Page[Event]:
+    """The rows of the log, one event each, by version; where types are wanted, only those. ``data`` is the row's JSON
+    where it is small and readable."""
+    entries = relations.index(snapshot, run_id)
+    related = relations.related(snapshot, run_id, entries)
+    later = [entry for entry in entries if after is None or entry.version > after]
+    versions = [entry.version for entry in later if not wanted or _word(entry) in wanted]
+    known = {entry.version: entry for entry in later}
+    found: list[Event] = []
+    for start in range(0, len(versions[:limit]), CHUNK):
+        chunk = ", ".join(str(version) for version in versions[start : min(start + CHUNK, limit)])
+        for values in snapshot.rows(_EVENTS, {"id": run_id}, versions=chunk):
+            version = whole(values[0]) or 0
+            found.append(_event(run_id, known[version], values, related.get(version, ())))
+    more = len(versions) > limit and found
+    return Page(rows=tuple(found), next=Cursor(at=found[-1].position, id=run_id) if more else None)
 
 
-def _event(run_id: str, values: tuple[Value, ...]) -> Event:
-    version, created_at, variant, event_type, source, size = values
-    position = whole(version) or 0
-    native = text(variant) + (f"/{text(event_type)}" if event_type else "")
-    known = _variant(variant) + (f"/{snake(event_type)}" if event_type else "")
-    word = _WORDS.get(known, native)
+def types(snapshot: Snapshot, run_id: str) -> tuple[tuple[str, int], ...]:
+    """The types of a run's events, each with their number, most frequent first."""
+    counted = Counter(_word(entry) for entry in relations.index(snapshot, run_id))
+    return tuple(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _event(run_id: str, entry: relations.Entry, values: tuple[Value, ...], related: tuple[int, ...]) -> Event:
+    _, source, size = values
     try:
         data, payload = parse(source), None
     except Unparsed:
-        data, payload = None, Payload(run_id, f"event.{position}.data", "json", whole(size) or 0)
-    if known == "history_event/join_set_request" and isinstance(data, dict) and _is_sleep(data):
-        word = "sleep requested"
-    return Event(position=position, at=instant(created_at), type=word, native=native, data=data, payload=payload)
+        data, payload = None, Payload(run_id, f"event.{entry.version}.data", "json", whole(size) or 0)
+    return Event(entry.version, entry.at, _word(entry), entry.native, data, payload, related)
 
 
-def _is_sleep(data: Mapping[str, Any]) -> bool:
-    return "delay_id" in mapping(mapping(mapping(next(iter(data.values()), None)).get("event")).get("request"))
+def _word(entry: relations.Entry) -> str:
+    """Our type of an event, else the engine's own words."""
+    if entry.sleep:
+        return "sleep requested"
+    known = entry.variant + (f"/{entry.event}" if entry.event else "")
+    return _WORDS.get(known, entry.native)

@@ -16,7 +16,7 @@ _COLUMNS = """g.id, g.created_at, g.run_id, g.level, g.stream_type, octet_length
     CASE WHEN octet_length(g.payload) <= :most THEN g.payload ELSE substr(g.payload, 1, :most) END"""
 
 _LINES = """SELECT $columns
-FROM {schema}t_log g WHERE g.execution_id = :id AND g.id > :after ORDER BY g.id LIMIT :limit"""
+FROM {schema}t_log g WHERE g.execution_id = :id AND g.id > :after AND $chosen ORDER BY g.id LIMIT :limit"""
 
 # The chunks of the same stream before or after one: a character's bytes, four at most, may lie in all of them.
 _BEFORE = """SELECT substr(g.payload, -3) FROM {schema}t_log g
@@ -27,17 +27,39 @@ WHERE g.execution_id = :id AND g.run_id = :lease AND g.stream_type = :stream AND
 ORDER BY g.id LIMIT 3"""
 
 
-def lines(snapshot: Snapshot, run_id: str, after: int | None, limit: int) -> Page[LogLine]:
-    """Entries as they were stored, each by its id. A chunk of a stream may hold several lines, or end within one.
+def lines(
+    snapshot: Snapshot, run_id: str, after: int | None, limit: int, levels: frozenset[str], attempt: str
+) -> Page[LogLine]:
+    """Entries as they were stored, each by its id; only of some levels or streams, or of one attempt, where named.
 
-    A character that two chunks share is whole in the later one. The engine writes entries in batches and may lose some.
+    A chunk of a stream may hold several lines, or end within one. A character that two chunks share is whole in the
+    later one. The engine writes entries in batches and may lose some.
     """
     if not {"stream_type", "payload", "message", "level"} <= snapshot.tables.get("t_log", {}).keys():
         return Page()
     params: dict[str, Value] = {"id": run_id, "after": -1 if after is None else after, "limit": limit + 1, "most": MOST}
-    rows = snapshot.rows(_LINES, params, columns=_COLUMNS)
+    chosen, chosen_params = _chosen(levels, attempt)
+    rows = snapshot.rows(_LINES, params | chosen_params, columns=_COLUMNS, chosen=chosen)
     found = tuple(_line(snapshot, run_id, row) for row in rows[:limit])
     return Page(rows=found, next=Cursor(at=found[-1].position, id=run_id) if found and len(rows) > limit else None)
+
+
+def _chosen(levels: frozenset[str], attempt: str) -> tuple[str, dict[str, Value]]:
+    """The entries wanted, as a condition and its parameters. A level or stream without a name is its number."""
+    terms, params = ["TRUE"], dict[str, Value]()
+    if attempt:
+        terms.append("g.run_id = :attempt")
+        params["attempt"] = attempt
+    if levels:
+        either = ["FALSE"]
+        for column, known in (("level", LEVELS), ("stream_type", STREAMS)):
+            names = {f"{column}{number}": word for number, word in enumerate(sorted(levels))}
+            words = " ".join(f"WHEN {number} THEN '{word}'" for number, word in known.items())
+            shown = f"CASE g.{column} {words} ELSE CAST(g.{column} AS TEXT) END"
+            either.append(f"{shown} IN ({', '.join(f':{name}' for name in names)})")
+            params |= names
+        terms.append(f"({' OR '.join(either)})")
+    return " AND ".join(terms), params
 
 
 def _line(snapshot: Snapshot, run_id: str, row: Sequence[Value]) -> LogLine:

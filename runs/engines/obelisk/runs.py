@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from runs import clock
-from runs.engines.obelisk.failures import NO_VALUE, TIMED_OUT, attempt_error, cut
+from runs.engines.obelisk.failures import TIMED_OUT, attempt_error, cut, value_words
 from runs.engines.obelisk.history import in_chunks
 from runs.engines.obelisk.schema import Snapshot
 from runs.engines.obelisk.shapes import text, whole
@@ -199,4 +199,4 @@ def _error(finished: bool, kind: str, reason: str, words: Value) -> ErrorSummary
         return None
     if kind:
         return ErrorSummary("execution failure", cut(f"{kind}: {reason}" if reason else kind))
-    return ErrorSummary("error", cut(str(words)) if words is not None else NO_VALUE)
+    return ErrorSummary("error", value_words(words))

@@ -7,19 +7,19 @@ from runs.engines.obelisk.runs import present, some
 from runs.engines.obelisk.schema import Snapshot
 from runs.engines.obelisk.shapes import Unparsed, hexadecimal, instant, mapping, parse, text, whole
 from runs.engines.obelisk.states import DIGEST_SHOWN
+from runs.engines.obelisk.workflows import workflows
 from runs.records import Cell, RunRef, Section
 from runs.sources.base import Value
 
 UPGRADES_SEARCHED = 2_000  # newest workflow runs: nothing indexes the log by its variants alone
 MOST_EXPORTS = 4 * 1024 * 1024  # bytes of JSON that are counted through
 
-_WORKFLOWS = """SELECT s.ffqn, $component_type, count(*),
-    sum(CASE WHEN $status = 'failed' THEN 1 ELSE 0 END), max($created_at)
-FROM {schema}t_state s GROUP BY 1, 2 ORDER BY 3 DESC, 1"""
-
-_DEPLOYMENTS = """SELECT p.deployment_id, p.status, p.created_at, p.last_active_at, p.obelisk_version, $description,
-    (SELECT count(*) FROM {schema}t_state s WHERE s.deployment_id = p.deployment_id)
+_DEPLOYMENTS = """SELECT p.deployment_id, p.status, p.created_at, p.last_active_at, p.obelisk_version, $description
 FROM {schema}t_deployment p ORDER BY p.created_at DESC, p.deployment_id DESC"""
+
+_ON_DEPLOYMENTS = """SELECT $deployment, count(*), sum(CASE WHEN $state <> 'finished' THEN 1 ELSE 0 END),
+    sum(CASE WHEN $status = 'failed' THEN 1 ELSE 0 END)
+FROM {schema}t_state s GROUP BY 1"""
 
 _COMPONENTS = """SELECT c.component_name, c.component_type, c.component_digest, c.deployment_id, p.status,
     CASE WHEN octet_length(m.exports_json) <= :most THEN m.exports_json END
@@ -34,7 +34,8 @@ FROM (SELECT t.execution_id FROM {schema}t_state t WHERE t.component_type = 'wor
 JOIN {schema}t_execution_log l ON l.execution_id = s.execution_id AND l.variant = 'component_upgrade_finished'
 ORDER BY l.created_at DESC, s.execution_id"""
 
-_CRONS = "SELECT s.execution_id FROM {schema}t_state s WHERE s.component_type = 'cron'"
+_CRONS = """SELECT s.execution_id, CASE WHEN $state = 'pending_at' THEN s.pending_expires_finished END
+FROM {schema}t_state s WHERE s.component_type = 'cron'"""
 
 _LAST_FIRED = """SELECT l.execution_id, max(l.created_at), count(*) FROM {schema}t_execution_log l
 WHERE l.execution_id IN ($ids) AND l.variant = 'history_event' AND $event_type = 'schedule' GROUP BY l.execution_id"""
@@ -44,7 +45,7 @@ _MIGRATIONS = "SELECT h.version, h.name, h.applied_on FROM {schema}refinery_sche
 
 def sections(snapshot: Snapshot) -> tuple[Section, ...]:
     """Those that this schema has; empty ones are left out, but not the functions."""
-    found = [_workflows(snapshot)]
+    found = [workflows(snapshot)]
     tables = snapshot.tables
     if "t_deployment" in tables:
         found.append(_deployments(snapshot))
@@ -57,17 +58,12 @@ def sections(snapshot: Snapshot) -> tuple[Section, ...]:
     return tuple(section for section in found if section.rows or section.key == "workflows")
 
 
-def _workflows(snapshot: Snapshot) -> Section:
-    rows = tuple(
-        (text(name), text(kind), whole(runs), whole(failed), instant(newest))
-        for name, kind, runs, failed, newest in snapshot.rows(_WORKFLOWS, present(snapshot))
-    )
-    return Section("workflows", "Functions", ("function", "component type", "runs", "failed", "newest run"), rows)
-
-
 def _deployments(snapshot: Snapshot) -> Section:
     description = "p.description" if "description" in snapshot.tables["t_deployment"] else "NULL"
-    columns = ("deployment", "status", "created", "last active", "stored by", "description", "runs")
+    on = {text(row[0]): row[1:] for row in snapshot.rows(_ON_DEPLOYMENTS, present(snapshot))}
+    columns = (
+        *("deployment", "status", "created", "last active", "stored by", "description", "runs", "unfinished", "failed"),
+    )
     rows = tuple(
         (
             text(key),
@@ -76,9 +72,9 @@ def _deployments(snapshot: Snapshot) -> Section:
             instant(active),
             f"Obelisk {text(version)}",
             _words(about),
-            whole(runs),
+            *(whole(number) for number in on.get(text(key), (0, 0, 0))),
         )
-        for key, status, created, active, version, about, runs in snapshot.rows(_DEPLOYMENTS, description=description)
+        for key, status, created, active, version, about in snapshot.rows(_DEPLOYMENTS, description=description)
     )
     return Section("deployments", "Deployments", columns, rows)
 
@@ -102,19 +98,19 @@ def _exported(exports: Value) -> int | None:
 
 
 def _crons(snapshot: Snapshot) -> Section:
-    runs = some(snapshot, [text(run_id) for (run_id,) in snapshot.rows(_CRONS)])
+    due = {text(run_id): instant(at) for run_id, at in snapshot.rows(_CRONS)}
+    runs = some(snapshot, list(due))
     fired: dict[str, tuple[Value, ...]] = {}
     if runs:
         params: dict[str, Value] = {f"id{number}": run.id for number, run in enumerate(runs)}
         ids = ", ".join(f":{name}" for name in params)
         fired = {text(row[0]): row for row in snapshot.rows(_LAST_FIRED, params, ids=ids)}
     rows = tuple(
-        (run.workflow, RunRef(run.id), run.status, instant(fired[run.id][1]), whole(fired[run.id][2]), run.due_at)
-        if run.id in fired
-        else (run.workflow, RunRef(run.id), run.status, None, 0, run.due_at)
+        (run.workflow, RunRef(run.id), run.status, instant(last), whole(times), due.get(run.id))
         for run in runs
+        for _, last, times in (fired.get(run.id, (None, None, 0)),)
     )
-    return Section("crons", "Crons", ("function", "run", "status", "last fired", "times", "due"), rows)
+    return Section("crons", "Crons", ("function", "run", "status", "last fired", "times", "next"), rows)
 
 
 def _upgrades(snapshot: Snapshot) -> Section:

@@ -1,0 +1,62 @@
+/* The payload tree: the value or the JSONPath of a line to copy, and arrow keys from line to line. */
+import { copyFrom, copy } from "./copy.js";
+
+const LINE = ".json summary, .json li > span";
+
+function pathOf(line) {
+  let path = "";
+  for (let item = line.closest("li"); item; item = item.parentElement.closest(".json li")) {
+    if (item.dataset.key === undefined) return "";
+    path = item.dataset.key + path;
+  }
+  const root = line.closest(".json").dataset.path;
+  return root && root + path;
+}
+
+function button(words, act) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "btn bare";
+  made.textContent = words;
+  made.addEventListener("click", (event) => { event.preventDefault(); act(made); });
+  return made;
+}
+
+function offer(line) {
+  if (line.querySelector(":scope > .copies")) return;
+  document.querySelector(".json .copies")?.remove();
+  const at = line.closest("li").dataset.at;
+  if (at === undefined) return;
+  const tools = document.createElement("span");
+  tools.className = "copies";
+  const base = line.closest(".json").dataset.base;
+  tools.append(button("Copy value", (made) => copyFrom(`${base}?as=json&at=${at}`, "Value", made, true)));
+  const path = pathOf(line);
+  if (path) tools.append(button("Copy path", (made) => copy(path, `Path ${path}`, made)));
+  line.append(tools);
+}
+
+function step(from, by) {
+  const lines = [...from.closest(".json").querySelectorAll("summary, li > span")].filter((line) => line.checkVisibility());
+  const next = lines[lines.indexOf(from) + by];
+  if (!next) return;
+  if (next.tagName !== "SUMMARY") next.tabIndex = -1;
+  next.focus();
+}
+
+export function startTree() {
+  document.addEventListener("keydown", (event) => {
+    const line = event.target.closest?.(LINE);
+    if (!line || event.target !== line || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    event.preventDefault();
+    step(line, event.key === "ArrowDown" ? 1 : -1);
+  });
+  if (!navigator.clipboard) return;
+  for (const happens of ["pointerover", "focusin"]) {
+    document.addEventListener(happens, (event) => {
+      const line = event.target.closest?.(LINE);
+      if (line) offer(line);
+    });
+  }
+}
