@@ -12,6 +12,8 @@
     │   ├── BadCursor
     │   └── MethodNotAllowed          405
     ├── BadConfiguration              500   said at the start, never to a browser
+    ├── NotAllowed                    403   retrying is off for this database
+    ├── AppendRefused                 409   what was planned is no longer so, or must not be
     └── Unreadable                    503   one database can't be read; the others can
         ├── FileMissing
         ├── NotAFile
@@ -97,6 +99,18 @@ class MethodNotAllowed(BadRequest):
 
 class BadConfiguration(DurascopeError):
     """A setting can't be understood."""
+
+
+class NotAllowed(DurascopeError):
+    """This is not allowed here."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
+class AppendRefused(DurascopeError):
+    """Nothing was appended."""
+
+    status = HTTPStatus.CONFLICT
 
 
 class Unreadable(DurascopeError):
