@@ -73,8 +73,8 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One new row, made from the row of the same table that ``key`` names (exactly one): ``columns`` are copied as they are,
-    ``changed`` replaces some, ``replaced`` exchanges a text inside those of ``within`` (old, new)."""
+    """One new row, made from the row that ``key`` names (exactly one), of the same table or of ``source``: ``columns`` are copied
+    as they are, ``changed`` replaces some, ``replaced`` exchanges a text inside those of ``within`` (old, new)."""
 
     table: str
     key: Mapping[str, Value]
@@ -82,6 +82,7 @@ class Copy:
     changed: Mapping[str, Cell] = field(default_factory=dict)
     within: tuple[str, ...] = ()
     replaced: tuple[str, str] = ("", "")
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +156,8 @@ def _plain(change: Change) -> list[object]:
             return ["insert", table, row(values)]
         case Update(table, where, values):
             return ["update", table, row(where), row(values)]
-        case Copy(table, key, columns, changed, within, replaced):
-            return ["copy", table, row(key), list(columns), row(changed), list(within), list(replaced)]
+        case Copy(table, key, columns, changed, within, replaced, source):
+            return ["copy", table, source, row(key), list(columns), row(changed), list(within), list(replaced)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,27 @@ history        events, put together from all tables
 extras         what else is recorded of a run
 bodies         where payloads lie, and one when it is asked for
 overview, sections   the file as a whole
+retry          what a retry appends ── retry_facts · retry_start · retry_rows · retry_forks · retry_checks · retry_workers
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import ClassVar
 
-from runs.engines.dbos import bodies, details, extras, history, listing, overview, search, sections, steps
+from runs.engines.dbos import (
+    bodies,
+    details,
+    extras,
+    history,
+    listing,
+    overview,
+    retry,
+    retry_checks,
+    retry_workers,
+    search,
+    sections,
+    steps,
+)
 from runs.engines.dbos.conditions import condition
 from runs.engines.dbos.schema import Schema
 from runs.engines.dbos.snapshot import Snapshot
@@ -37,6 +52,7 @@ from runs.records import (
     Status,
     Step,
 )
+from runs.retry import FollowUp, Options, RetryPlan
 from runs.sources.base import Columns, Reader
 
 RELATIVES = 1000  # children or forks of one run that are shown
@@ -128,3 +144,12 @@ class Dbos:
 
     def sections(self) -> tuple[Section, ...]:
         return sections.sections(self._snapshot)
+
+    def plan(self, run_id: str, options: Options) -> RetryPlan:
+        return retry.plan(self._snapshot, run_id, options)
+
+    def check_appended(self, plan: RetryPlan) -> None:
+        retry_checks.check_appended(self._snapshot, plan)
+
+    def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
+        return retry_workers.follow(self._snapshot, new_run, appended_at)
