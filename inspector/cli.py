@@ -19,11 +19,14 @@ USAGE = """durascope serve PATH... [--host HOST] [--port PORT] [--open]
        durascope check PATH... [--json]
        durascope runs PATH [--status STATUS] [--workflow NAME] [--json]
        durascope show PATH RUN_ID [--json]
+       durascope retry PATH RUN_ID [--operation OPERATION] [--from STEP] [--children deep|whole] [--pin VERSION]
+                       [--reason WHY] [--dry-run] [--yes]
+       durascope audit verify|export
        durascope manage COMMAND..."""
 MAX_LIMIT = 10_000
 ABOUT = "Open the database of a durable-workflow engine and see what happened: runs, timelines, payloads."
 PATHS = """PATH is a SQLite file of DBOS or Obelisk, NAME=file to name it, a folder (new files in it are found
-while serving), or a glob in quotes. Files are only ever read."""
+while serving), or a glob in quotes. Files are only ever read, unless a retry is allowed and confirmed."""
 NOTHING_TO_SERVE = """No database is given. Serve one, or a folder of them:
 
     durascope serve PATH
@@ -76,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--host", help="the address to listen on (127.0.0.1)")
         command.add_argument("--port", type=_port, help="the port (8765); 0 takes a free one")
         command.add_argument("--open", action="store_true", help="open the browser")
+        command.add_argument(
+            "--allow-retry",
+            action="append",
+            metavar="NAME",
+            help="let runs of this database be retried; may repeat. Only on an address of this machine",
+        )
 
     check = commands.add_parser("check", help="engine, schema, sizes, runs and problems of each", description=PATHS)
     check.add_argument("paths", nargs="+", metavar="PATH")
@@ -93,6 +102,19 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run_id", metavar="RUN_ID")
     for command in (check, runs, show):
         command.add_argument("--json", action="store_true", help="as JSON, like /api/v1/ answers it")
+
+    retry = commands.add_parser("retry", help="plan a retry; with --yes append it to the engine's own log")
+    retry.add_argument("path", metavar="PATH")
+    retry.add_argument("run_id", metavar="RUN_ID")
+    retry.add_argument("--operation", default="", help="auto, fork, run_again, retry_now, unpause or skip_delay (auto)")
+    retry.add_argument("--from", dest="start", default="", metavar="STEP", help="auto, failed-only or a step's number")
+    retry.add_argument("--children", default="", help="deep: only what failed in a child; whole: the child (deep)")
+    retry.add_argument("--pin", default="", metavar="VERSION", help="the version that must take it up")
+    retry.add_argument("--reason", default="", metavar="WHY", help="for those who read the audit")
+    retry.add_argument("--dry-run", action="store_true", help="the plan alone, even with --yes")
+    retry.add_argument("--yes", action="store_true", help="append it")
+    audit = commands.add_parser("audit", help="who retried what and why: verify it, or export it as JSON lines")
+    audit.add_argument("action", choices=("verify", "export"))
 
     commands.add_parser("manage", help="Django's own commands, for developing", add_help=False)
     return parser
@@ -143,6 +165,8 @@ def _configured(options: argparse.Namespace) -> Config:
     """The variables, and the options of the command that win over them. Raises BadConfiguration."""
     config = Config.from_environ(os.environ)
     given = {name: str(value) for name in ("host", "port") if (value := getattr(options, name)) is not None}
+    if options.allow_retry:
+        given["retry"] = ",".join(options.allow_retry)
     return Config.from_environ({**config.to_environ(), **{f"DURASCOPE_{n.upper()}": v for n, v in given.items()}})
 
 
@@ -153,6 +177,8 @@ def _run(config: Config, *, opens: bool) -> int:
     listener = listen(config.host, config.port)
     url = address(listener)
     os.environ.update(config.to_environ())  # Django's settings and the catalogue read it from there
+    if config.retry:
+        _prepare_retrying(config)
     count = _count(config.paths)
     if not config.is_local:
         print(
@@ -167,6 +193,29 @@ def _run(config: Config, *, opens: bool) -> int:
 
     Server(config, listener, ready).run()
     return 0
+
+
+def _prepare_retrying(config: Config) -> None:
+    """Makes our state ready, and has jobs go on that were interrupted. Raises BadConfiguration where retrying can't be allowed."""
+    from runs.catalogue import Catalogue
+    from runs.home import JOBS_SLUG
+    from runs.state import place
+
+    if not config.is_local:
+        raise BadConfiguration(
+            f"--allow-retry is refused on {config.host}: whoever reaches it could retry, and there is no sign-in yet.",
+            remedy="Listen on 127.0.0.1.",
+        )
+    if JOBS_SLUG in config.retry:
+        raise BadConfiguration(f"{JOBS_SLUG} is our own: its runs go on by themselves.")
+    known = {database.slug for database in Catalogue(config.paths).databases()}
+    for name in config.retry:
+        if name not in known:
+            print(f"durascope: no database is called {name} yet", file=sys.stderr)
+    place.prepare()
+    from runs import jobs  # it has models: only once Django is set up
+
+    jobs.resume()
 
 
 def _count(specs: Sequence[str]) -> int:
@@ -202,6 +251,30 @@ def _show(options: argparse.Namespace) -> int:
     return show(options.path, options.run_id, as_json=options.json)
 
 
+def _retry(options: argparse.Namespace) -> int:
+    _set_up_django()
+    from runs import retry_commands, retrying
+
+    chosen = retrying.options(options.operation, options.start, options.children, options.pin)
+    return retry_commands.retry(
+        options.path, options.run_id, chosen, options.reason, dry_run=options.dry_run, yes=options.yes
+    )
+
+
+def _audit(options: argparse.Namespace) -> int:
+    _set_up_django()
+    from runs import retry_commands
+
+    return retry_commands.verify() if options.action == "verify" else retry_commands.export()
+
+
+def _set_up_django() -> None:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inspector.settings")
+    django.setup()
+
+
 def _manage(arguments: Sequence[str]) -> int:
     from django.core.management import execute_from_command_line
 
@@ -216,6 +289,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "check": _check,
     "runs": _runs,
     "show": _show,
+    "retry": _retry,
+    "audit": _audit,
 }
 
 

@@ -4,6 +4,7 @@ Read once at the start and refused with words where a value can't be understood;
 """
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -13,6 +14,7 @@ from runs.clock import parse_instant
 from runs.errors import BadConfiguration
 
 PREFIX = "DURASCOPE_"
+_SLUG = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -61,6 +63,13 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _slugs(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if any(not _SLUG.fullmatch(name) for name in names):
+        raise ValueError("names of databases, as the list of databases writes them")
+    return names
+
+
 def _text(text: str) -> str:
     return text
 
@@ -94,6 +103,14 @@ class Config:
     query_seconds: float = _declared("how long one look into a database may take", 5.0, _seconds)
     allowed_hosts: tuple[str, ...] = _declared(
         "further host names to answer for, with commas between; loopback names and --host always are", (), _names
+    )
+    retry: tuple[str, ...] = _declared(
+        "databases whose runs may be retried, by name, with commas between; reading is all that is allowed elsewhere",
+        (),
+        _slugs,
+    )
+    state: str = _declared(
+        "the folder that keeps who retried what, and jobs; ~/.local/state/durascope where none is named", "", _text
     )
     now: str = _declared("the instant to take for now (RFC 3339), to see an old file as of its time", "", _instant)
     debug: bool = _declared("1 shows tracebacks and reloads templates, for developing only", False, _flag)

@@ -8,7 +8,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 
-from runs.errors import AddressNotFound, BadRequest, DurascopeError, MethodNotAllowed
+from inspector import writes
+from runs.errors import AddressNotFound, BadRequest, DurascopeError, MethodNotAllowed, NotAllowed
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -36,7 +37,6 @@ HEADERS: Mapping[str, str] = {
 }
 # What a browser keeps must be asked for again: the database may have changed, and payloads are nobody else's.
 CACHE_CONTROL = "private, no-cache"
-SAFE_METHODS = ("GET", "HEAD")
 
 
 class SecurityHeaders:
@@ -70,15 +70,15 @@ class SecurityHeaders:
 class Errors:
     """Every answer of 400 and above speaks our language: a page, a fragment for htmx, or JSON below ``/api/``.
 
-    Only reading is answered: any other method is refused before a view sees it.
+    Only reading is answered, but for the addresses of retries: inspector.writes says what else reaches a view.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.method not in SAFE_METHODS:
-            return answer(request, MethodNotAllowed(f"{request.method} is not one of {', '.join(SAFE_METHODS)}."))
+        if refused := writes.refused(request):
+            return answer(request, refused)
         response = self.get_response(request)
         if isinstance(response, HttpResponse) and response.status_code >= 400 and not _is_ours(response):
             # Said anew in place: its status stays, and Django knows whether it has logged it.
@@ -108,7 +108,7 @@ def answer(request: HttpRequest, error: DurascopeError) -> HttpResponse:
         template = "runs/_error.html" if partial else "runs/error.html"
         response = _ErrorPage(render(request, template, {"error": error}).content, status=error.status)
     if isinstance(error, MethodNotAllowed):
-        response.headers["Allow"] = ", ".join(SAFE_METHODS)
+        response.headers["Allow"] = ", ".join(writes.allowed_methods(request.path))
     return response
 
 
@@ -116,6 +116,8 @@ def _error_for(status: int) -> DurascopeError:
     """Our word for an answer that Django, or a library, made."""
     if status == 404:
         return AddressNotFound()
+    if status == 403:
+        return NotAllowed("The form has no token of this page, or an old one.", remedy="Load the page again.")
     if status == 405:
         return MethodNotAllowed()
     if status < 500:
@@ -133,4 +135,4 @@ def _is_ours(response: HttpResponse) -> bool:
         body = json.loads(response.content)
     except ValueError:
         return False
-    return isinstance(body, dict) and body.keys() == {"error", "detail"}
+    return isinstance(body, dict) and body.keys() >= {"error", "detail"}

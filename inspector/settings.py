@@ -1,10 +1,12 @@
-"""Django's settings: reading needs no database of ours, no session, no sign-in; middleware sets the headers."""
+"""Django's settings: reading needs no database of ours, no session, no sign-in; retrying needs one; middleware sets the headers."""
 
 import os
 from pathlib import Path
 
 from inspector.config import Config
 from runs import __version__
+from runs.home import folder
+from runs.state.place import databases
 
 PACKAGE = Path(__file__).resolve().parent
 # In the wheel the templates and static files lie inside this package, in the repository beside it.
@@ -16,17 +18,23 @@ DEBUG = CONFIG.debug
 SECRET_KEY = CONFIG.secret_key
 ALLOWED_HOSTS = CONFIG.hosts()
 
-INSTALLED_APPS = ["django.contrib.staticfiles", "django_extensions", "ninja", "runs"]
+INSTALLED_APPS = ["django.contrib.staticfiles", "django_extensions", "ninja", "runs", "runs.state"]
 MIDDLEWARE = [
     "inspector.middleware.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "django.middleware.common.CommonMiddleware",
     "inspector.middleware.Errors",
+    "django.middleware.csrf.CsrfViewMiddleware",
 ]
+# Cookies are shared by all ports of a machine: ours have names of their own.
+CSRF_COOKIE_NAME = "durascope_csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Strict"
 ROOT_URLCONF = "inspector.urls"
 WSGI_APPLICATION = "inspector.wsgi.application"
-DATABASES: dict[str, dict[str, str]] = {}
+# Only retrying needs a database of ours.
+DATABASES = databases(folder()) if CONFIG.retry else {}
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -14,16 +14,23 @@ says so. Django is imported by the last layers and by ``inspector`` alone: every
 __version__ = "0.1.0"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "wording"),
+    ("errors", "clock", "wording", "home"),
     ("records", "addresses"),
     ("filters", "paging", "payloads"),
     ("sources",),
+    ("retry",),
     ("engines",),
     ("catalogue",),
+    ("statements",),
+    ("appending",),
     ("links", "lookup", "fleet"),
     ("merge", "histogram"),
     ("timeline",),
     ("diagnosis",),
+    ("state",),
+    ("retrying",),
+    ("jobs",),
+    ("jobs_process",),
     ("views", "api", "templatetags", "urls", "apps", "demo"),
-    ("terminal",),
+    ("terminal", "retry_commands"),
 )

@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from runs import home
 from runs.engines import engine_for
 from runs.engines.base import Engine
 from runs.errors import DatabaseNotFound
@@ -96,8 +97,11 @@ class Catalogue:
 
     def _scan(self) -> dict[str, Database]:
         found: dict[str, _Found] = {}
+        own = os.path.realpath(home.folder() / home.FILE)
         for item in self._found():
             real = os.path.realpath(item.path)
+            if real == own:
+                continue  # Django has it open in this very process: reading it here would take its locks away
             known = found.get(real)
             # A file named twice counts once: in its first place, under the better of its names.
             if known is None or (item.explicit, bool(item.name)) > (known.explicit, bool(known.name)):
@@ -133,6 +137,8 @@ class Catalogue:
         except OSError:
             return False
         mark = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+        if name == home.FILE and os.path.realpath(file) == os.path.realpath(home.folder() / home.FILE):
+            return False
         if file not in looked_at:
             known = self._looked_at.get(file)
             answer = known[1] if known and known[0] == mark else stat.S_ISREG(about.st_mode) and is_sqlite(Path(file))
@@ -140,10 +146,25 @@ class Catalogue:
         return looked_at[file][1]
 
 
+def only(spec: str) -> Database:
+    """The one database that a spec leads to. Raises DatabaseNotFound where it is none, or several."""
+    found = Catalogue((spec,)).databases()
+    if len(found) != 1:
+        names = ", ".join(database.slug for database in found[:10])
+        raise DatabaseNotFound(
+            f"{spec} leads to {len(found)} databases: {names}." if found else f"There is none in {spec}.",
+            remedy="Name one file.",
+        )
+    return found[0]
+
+
 @lru_cache(maxsize=1)
 def served() -> Catalogue:
-    """The catalogue of this process: the specs in ``DURASCOPE_PATHS``, one a line."""
-    return Catalogue(os.environ.get("DURASCOPE_PATHS", "").split("\n"))
+    """The catalogue of this process: the specs in ``DURASCOPE_PATHS``, one a line; and our own jobs where runs may be retried."""
+    specs = os.environ.get("DURASCOPE_PATHS", "").split("\n")
+    # A pattern that only this file can match: it is there as soon as there are jobs.
+    jobs = f"{glob.escape(str(home.folder()))}/{home.JOBS[:-1]}[{home.JOBS[-1]}]"
+    return Catalogue([*specs, jobs] if os.environ.get("DURASCOPE_RETRY") else specs)
 
 
 def _parsed(spec: str) -> tuple[str, Path]:

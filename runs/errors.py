@@ -6,12 +6,24 @@
     │   ├── RunNotFound
     │   ├── StepNotFound
     │   ├── PayloadNotFound
+    │   ├── RetryNotFound
+    │   ├── JobNotFound
     │   └── AddressNotFound
     ├── BadRequest                    400
     │   ├── BadFilter
     │   ├── BadCursor
+    │   ├── BadBody                   422
+    │   ├── BadReason                 422
+    │   ├── KeyUsed                   422
+    │   ├── WrongMediaType            415   a write that is not JSON
     │   └── MethodNotAllowed          405
     ├── BadConfiguration              500   said at the start, never to a browser
+    ├── NotAllowed                    403   retrying is off for this database, or the file may not be written
+    ├── NotEligible                   422   the plan itself says why not
+    ├── AppendRefused                 409   what was planned is no longer so, or must not be
+    │   └── AlreadyRetried                  and which run is that retry
+    ├── DiskFull                      507   nothing was appended: there is no room
+    ├── AppendUnsure                  500   the process that appended was ended, and its file does not tell
     └── Unreadable                    503   one database can't be read; the others can
         ├── FileMissing
         ├── NotAFile
@@ -71,6 +83,14 @@ class PayloadNotFound(NotFound):
     """The run has no such payload."""
 
 
+class RetryNotFound(NotFound):
+    """There is no such retry."""
+
+
+class JobNotFound(NotFound):
+    """There is no such job."""
+
+
 class AddressNotFound(NotFound):
     """There is no page at this address."""
 
@@ -89,6 +109,30 @@ class BadCursor(BadRequest):
     """The place to go on from can't be understood."""
 
 
+class BadBody(BadRequest):
+    """What was sent is not what is asked for here."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class BadReason(BadRequest):
+    """A retry needs a reason."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class KeyUsed(BadRequest):
+    """This Idempotency-Key was given with another request."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class WrongMediaType(BadRequest):
+    """Only application/json is accepted here."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
 class MethodNotAllowed(BadRequest):
     """This address can only be read."""
 
@@ -97,6 +141,42 @@ class MethodNotAllowed(BadRequest):
 
 class BadConfiguration(DurascopeError):
     """A setting can't be understood."""
+
+
+class NotAllowed(DurascopeError):
+    """This is not allowed here."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
+class NotEligible(DurascopeError):
+    """This can't be retried."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class AppendRefused(DurascopeError):
+    """Nothing was appended."""
+
+    status = HTTPStatus.CONFLICT
+
+
+class AlreadyRetried(AppendRefused):
+    """It is already retried."""
+
+    def __init__(self, detail: str = "", *, remedy: str = "", run: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.run = run
+
+
+class DiskFull(DurascopeError):
+    """Nothing was appended: the disk is full."""
+
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+
+
+class AppendUnsure(DurascopeError):
+    """Whether the retry was appended is not known."""
 
 
 class Unreadable(DurascopeError):

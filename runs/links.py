@@ -37,6 +37,26 @@ def events_href(slug: str, run_id: str) -> str:
     return f"{run_href(slug, run_id)}events/"
 
 
+def plan_href(slug: str, run_id: str) -> str:
+    return f"{run_href(slug, run_id)}retry/"
+
+
+def plan_page(slug: str, run_id: str) -> str:
+    return f"{run_page(slug, run_id)}retry/"
+
+
+def retry_href(number: int) -> str:
+    return f"{API}/retries/{number}/"
+
+
+def retry_page(number: int) -> str:
+    return f"/retries/{number}/"
+
+
+def job_href(number: int) -> str:
+    return f"{API}/jobs/{number}/"
+
+
 def payload_href(slug: str, run_id: str, name: str) -> str:
     """``name`` is a records.Payload's: its characters are safe in an address, dots and tildes included."""
     return f"{run_href(slug, run_id)}payloads/{name}/"

@@ -6,6 +6,7 @@ import json
 import lzma
 import shutil
 import sqlite3
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,13 +17,27 @@ import pytest
 from asking import Asker
 from playwright.sync_api import Browser, sync_playwright
 
+from runs import appending, engines
 from runs.catalogue import served
+from runs.jobs import waking
 from tests import browsing, serving
 
 TESTS = Path(__file__).parent
 PACKED = (TESTS / "databases", TESTS.parent / "runs" / "demo" / "databases")
 DBOS = tuple(sorted(p.name.removesuffix(".sqlite.xz") for folder in PACKED for p in folder.glob("[cgmz]*.sqlite.xz")))
 OBELISK = ("old-0.38.3", "shop", "shop-early", "shop-fork", "shop-live", "shop-staging")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-engines", action="store_true", help="also against other releases of the engines")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--all-engines"):
+        return
+    for item in items:
+        if item.get_closest_marker("engines"):
+            item.add_marker(pytest.mark.skip(reason="another release of an engine: tests/run --all-engines"))
 
 
 def packed(name: str) -> Path:
@@ -144,6 +159,37 @@ def _originals_stay() -> Iterator[None]:
     before = {folder: _hashes(folder) for folder in PACKED}
     yield
     assert {folder: _hashes(folder) for folder in PACKED} == before, "a test changed a packed database"
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[Path]:
+    """A state of our own in a folder of this test: retries, the audit, jobs."""
+    from django.db import connections
+
+    from runs.state import place
+
+    monkeypatch.setenv("DURASCOPE_STATE", str(tmp_path / "state"))
+    with django_db_blocker.unblock():
+        yield place.prepare()
+        connections.close_all()
+        place.connect({})
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """``notes("WAL")``: a closed database of the tiny engine of tests/notes.py, which this process and those that append know."""
+    import notes as tiny
+
+    monkeypatch.setattr(engines, "ENGINES", (*engines.ENGINES, tiny.Notes))
+    monkeypatch.setattr(appending, "COMMAND", (sys.executable, "-P", str(TESTS / "notes.py")))
+    monkeypatch.setattr(waking, "COMMAND", (sys.executable, "-P", str(TESTS / "notes.py"), "jobs"))
+
+    def get(journal: str = "DELETE") -> Path:
+        folder = tmp_path / "notes"
+        folder.mkdir()
+        return tiny.make(folder / "notes.sqlite", journal)
+
+    return get
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""The JSON interface: what the pages show, for programs. Addresses below ``/api/v1/``; only GET and HEAD."""
+"""The JSON interface: what the pages show, for programs. Addresses below ``/api/v1/``; GET and HEAD, and POST for retries."""

@@ -9,15 +9,17 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import conditional_page
 from ninja import NinjaAPI, P, PathEx
+from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
 from runs import __version__, fleet, links, lookup, merge
 from runs.api import parameters, schemas, shapes
 from runs.api.excerpt import excerpt
 from runs.api.reference import Reference
+from runs.api.retries import router
 from runs.catalogue import Database, served
 from runs.engines.base import Engine
-from runs.errors import BadFilter
+from runs.errors import BadBody, BadFilter
 from runs.paging import write_cursor
 from runs.payloads import decode, to_json
 from runs.records import Body, Event, Page, Run, Step
@@ -35,7 +37,9 @@ class Api(NinjaAPI):
     """Ninja's, but for two things: errors are left to the middleware, and HEAD is not described beside GET."""
 
     def set_default_exception_handlers(self) -> None:
-        """None: what an endpoint raises goes to inspector.middleware."""
+        """What an endpoint raises goes to inspector.middleware; of a body that can't be understood, our error does."""
+        self.add_exception_handler(ValidationError, _refuse_value)
+        self.add_exception_handler(HttpError, _refuse_body)
 
     def get_openapi_schema(self, **where: Any) -> OpenAPISchema:
         """The OpenAPI 3.1 document."""
@@ -45,16 +49,27 @@ class Api(NinjaAPI):
         return document
 
 
+def _refuse_value(_request: HttpRequest, problem: Any) -> HttpResponse:
+    first = problem.errors[0]
+    place = ".".join(str(part) for part in first["loc"][2:]) or "The body"
+    raise BadBody(f"{place}: {first['msg']}.") from None
+
+
+def _refuse_body(_request: HttpRequest, problem: Any) -> HttpResponse:
+    raise BadBody(f"{problem}.") from None
+
+
 api = Api(
     title="Durascope",
     version=__version__,
-    description="Runs, steps, events and payloads of durable-workflow databases, read-only. Times are RFC 3339 in UTC, "
+    description="Runs, steps, events and payloads of durable-workflow databases, and their retry. Times are RFC 3339 in UTC, "
     "durations seconds, cursors opaque. Every answer of 400 and above is a Problem.",
     urls_namespace="api",
     docs=Reference(),
 )
 # The tag is of the answer, not of the file: some statuses change with the clock alone.
 api.add_decorator(conditional_page, "view")
+api.add_router("", router)
 
 
 @api.api_operation(

@@ -39,6 +39,7 @@ class Operation:
     summary: str
     about: str
     parameters: tuple[Row, ...]
+    body: tuple[Row, ...]
     answers: tuple[Row, ...]
 
 
@@ -81,8 +82,15 @@ def _operations(document: Schema) -> Iterator[Operation]:
                     Row(parameter["name"], _type(parameter["schema"]), parameter.get("description", ""))
                     for parameter in operation["parameters"]
                 ),
+                body=_sent(operation),
                 answers=tuple(_answer(status, answer) for status, answer in sorted(operation["responses"].items())),
             )
+
+
+def _sent(operation: Schema) -> tuple[Row, ...]:
+    """The object that is sent; empty where none is."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    return (Row("body", _type(content["schema"]), "As application/json."),) if content else ()
 
 
 def _answer(status: int, answer: Schema) -> Row:

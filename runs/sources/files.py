@@ -130,6 +130,11 @@ def uri(path: str, *options: str) -> str:
     return f"file:{quote(os.fsencode(path))}?{'&'.join(('mode=ro', *options))}"
 
 
+def uri_to_write(path: str) -> str:
+    """The path as a URI that opens an existing file for writing, and creates none. Only for runs.sources.writing."""
+    return f"file:{quote(os.fsencode(path))}?mode=rw"
+
+
 @contextmanager
 def raw(path: str) -> Iterator[apsw.Connection]:
     """A connection that only hands out the file's bytes: ``read("main", 0, start, amount)``. No lock, -wal or -shm."""

@@ -30,7 +30,7 @@ BUSY_MS = 1500
 VALUE_LIMIT = 256 * 1024 * 1024  # bytes of one value
 HEAP_LIMIT = 1024 * 1024 * 1024  # bytes that all connections of a process may take together
 
-_CONFIG = {
+CONFIG = {
     apsw.SQLITE_DBCONFIG_DEFENSIVE: 1,
     apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA: 0,
     apsw.SQLITE_DBCONFIG_ENABLE_VIEW: 0,
@@ -39,7 +39,7 @@ _CONFIG = {
     apsw.SQLITE_DBCONFIG_DQS_DML: 0,
     apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE: 1,
 }
-_LIMITS = {
+LIMITS = {
     apsw.SQLITE_LIMIT_LENGTH: VALUE_LIMIT,
     apsw.SQLITE_LIMIT_SQL_LENGTH: 100_000,
     apsw.SQLITE_LIMIT_ATTACHED: 0,
@@ -128,9 +128,9 @@ def _snapshot(connection: apsw.Connection) -> apsw.Connection:
     try:
         with sqlite_failures():
             connection.set_busy_timeout(BUSY_MS)
-            for switch, value in _CONFIG.items():
+            for switch, value in CONFIG.items():
                 connection.config(switch, value)
-            for limit, value in _LIMITS.items():
+            for limit, value in LIMITS.items():
                 connection.limit(limit, value)
             connection.execute(_PRAGMAS).fetchall()
             connection.execute(_BEGIN).fetchall()

@@ -13,9 +13,11 @@ raw            the rows of a run or a step, as stored
 neighbours     the runs of the same workflow around one
 statistics     usual durations, runs over time
 overview, sections ── workflows   the file as a whole
+retry          what a retry appends ── retry_facts · retry_start · retry_rows · retry_forks · retry_checks · retry_workers
 """
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import ClassVar
 
 from runs.engines.dbos import (
@@ -27,6 +29,9 @@ from runs.engines.dbos import (
     neighbours,
     overview,
     raw,
+    retry,
+    retry_checks,
+    retry_workers,
     search,
     sections,
     statistics,
@@ -56,6 +61,7 @@ from runs.records import (
     Step,
     Usual,
 )
+from runs.retry import FollowUp, Options, RetryPlan
 from runs.sources.base import Columns, Reader
 
 RELATIVES = 1000  # children or forks of one run that are shown
@@ -171,3 +177,12 @@ class Dbos:
 
     def sections(self) -> tuple[Section, ...]:
         return sections.sections(self._snapshot)
+
+    def plan(self, run_id: str, options: Options) -> RetryPlan:
+        return retry.plan(self._snapshot, run_id, options)
+
+    def check_appended(self, plan: RetryPlan) -> None:
+        retry_checks.check_appended(self._snapshot, plan)
+
+    def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
+        return retry_workers.follow(self._snapshot, new_run, appended_at)

@@ -5,18 +5,22 @@ beginning of the component's digest; the filter takes that, a whole digest, or a
 """
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import ClassVar
 
 from runs.engines.obelisk import (
+    appended,
     bodies,
     detail,
     extras,
     family,
+    following,
     history,
     logs,
     neighbours,
     overview,
     raw,
+    retry,
     runs,
     schema,
     sections,
@@ -42,6 +46,7 @@ from runs.records import (
     Step,
     Usual,
 )
+from runs.retry import FollowUp, Options, RetryPlan
 from runs.sources.base import Columns, Reader
 
 __all__ = ["Obelisk"]
@@ -130,3 +135,12 @@ class Obelisk:
 
     def sections(self) -> tuple[Section, ...]:
         return sections.sections(self._snapshot)
+
+    def plan(self, run_id: str, options: Options) -> RetryPlan:
+        return retry.plan(self._snapshot, run_id, options)
+
+    def check_appended(self, plan: RetryPlan) -> None:
+        appended.check(self.reader, plan)
+
+    def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
+        return following.follow(self._snapshot, new_run, appended_at)

@@ -1,0 +1,255 @@
+"""Appending a confirmed plan to an engine's own file: started here, done by a process that opens nothing else.
+
+``append`` starts ``python -m runs.appending PATH`` with a small JSON object on its standard input, and waits. It takes the
+write lock, plans again inside it, and writes only where the new plan is the very one that was confirmed. It is a process of
+its own because POSIX drops every lock that a process has on a file when any descriptor of that file is closed: a reader in the
+same process would let the engine write into our transaction, and the engine's commits would be lost.
+
+What was confirmed is named by ``confirmation``: the plan's digest and which file it was made for.
+"""
+
+import hashlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import runs
+from runs import clock, errors
+from runs.clock import parse_instant, rfc3339
+from runs.engines import engine_for
+from runs.errors import AlreadyRetried, AppendRefused, AppendUnsure, DurascopeError, NotEligible
+from runs.retry import Operation, Options, Retryable, RetryPlan, Update
+from runs.sources.base import Reader
+from runs.sources.files import Identity, look
+from runs.sources.writing import REPLACED, Writing, obstacle, writing
+from runs.statements import Json, new_values, old_values, recorded, statement
+
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "runs.appending")
+SECONDS = 45  # the lock 10, a plan and the changes 5 each at their longest, a commit 2, and a slow start
+LOOK_AGAIN = "Look at the plan again."
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What was appended, as a record keeps it: JSON, without the body of a payload.
+
+    ``rows``: of each changed row its table, key, new values, and ``old`` ones where it was updated. ``before`` and ``after`` are
+    facts about the run and the file. ``readable``: whether the run that will go on could be read after the commit.
+    """
+
+    run: str
+    new_run: str
+    operation: Operation
+    at: datetime
+    plan: Json
+    rows: tuple[Json, ...]
+    before: Json
+    after: Json
+    readable: bool
+
+
+def confirmation(plan: RetryPlan, identity: Identity) -> str:
+    """What a person confirms: this plan, for this very file."""
+    return f"{plan.digest}-{_file_mark(identity)}"
+
+
+def unwritable(path: Path) -> str:
+    """Why this account can't append to the file, in words; empty where it can. Raises Unreadable."""
+    return obstacle(look(path))
+
+
+def plan_by(reader: Reader, run_id: str, options: Options) -> RetryPlan:
+    """The plan of whichever engine's schema this is; for an engine that is only read, one that says so. Raises RunNotFound."""
+    engine = engine_for(reader)
+    if isinstance(engine, Retryable):
+        return engine.plan(run_id, options)
+    engine.run(run_id)
+    return RetryPlan(
+        run=run_id, operation=options.operation, eligible=False, reason=f"Durascope only reads {engine.label}."
+    )
+
+
+def append(path: Path, run_id: str, options: Options, confirmed: str, *, seconds: float = SECONDS) -> Appended:
+    """Appends the confirmed plan to the file, or raises and nothing was appended.
+
+    Raises AlreadyRetried, AppendRefused (changed meanwhile), NotEligible, DatabaseLocked, DiskFull, NotAllowed, Unreadable. Only
+    AppendUnsure says that it may have been appended: the process was ended from outside, and did not answer.
+    """
+    asked = {"run": run_id, "options": _written(options), "confirmed": confirmed}
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
+        [*COMMAND, os.fspath(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": _module_path()},
+        start_new_session=True,  # an interrupt in the terminal is not meant for it
+    )
+    try:
+        said, _ = process.communicate(json.dumps(asked).encode(), timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+    try:
+        answer = json.loads(said)
+    except ValueError:
+        raise AppendUnsure("The process that appends ended without an answer.", remedy="Look at the run.") from None
+    if "refused" in answer:
+        raise _refusal(answer["refused"])
+    return _read_appended(answer["appended"])
+
+
+def main() -> int:
+    """The process: one request on standard input, one answer on standard output."""
+    signal.alarm(SECONDS)  # it never holds a lock for ever, whoever waits for it
+    asked = json.load(sys.stdin)
+    options = asked["options"]
+    operation = Operation(options["operation"]) if options["operation"] else None
+    try:
+        done = _append(
+            Path(sys.argv[1]), asked["run"], Options(**{**options, "operation": operation}), asked["confirmed"]
+        )
+        answer: Json = {"appended": {**asdict(done), "at": rfc3339(done.at)}}
+    except DurascopeError as problem:
+        facts = {"detail": problem.detail, "remedy": problem.remedy, "run": getattr(problem, "run", "")}
+        answer = {"refused": {"error": type(problem).__name__, **facts}}
+    json.dump(answer, sys.stdout)
+    return 0
+
+
+def _append(path: Path, run_id: str, options: Options, confirmed: str) -> Appended:
+    identity = look(path).identity
+    if confirmed.rpartition("-")[2] != _file_mark(identity):
+        raise AppendRefused(REPLACED, remedy=LOOK_AGAIN)
+    with writing(path, identity) as transaction:
+        reader = transaction.reader()
+        before = _facts(reader, path, run_id)
+        plan = plan_by(reader, run_id, options)
+        operation = _checked(plan, confirmation(plan, identity), confirmed)
+        moment = clock.now()
+        rows = tuple(_changed(transaction, plan, moment))
+        # A new engine over a new reader: what the first one read, it read before the changes.
+        engine = engine_for(transaction.reader())
+        if isinstance(engine, Retryable):
+            engine.check_appended(plan)
+        if not _is_awaited():
+            raise AppendRefused("Whoever asked for it is gone.")
+        transaction.commit()
+        after, readable = _look_after(transaction, path, plan)
+    return Appended(run_id, plan.new_run, operation, moment, _described(plan), rows, before, after, readable)
+
+
+def _checked(plan: RetryPlan, found: str, confirmed: str) -> Operation:
+    """The plan's operation. Raises where the plan made inside the lock is not the confirmed one, or must not be appended."""
+    if plan.earlier:
+        raise AlreadyRetried(plan.reason, run=plan.earlier)
+    if found != confirmed:
+        raise AppendRefused(f"It changed meanwhile. {plan.reason}".rstrip(), remedy=LOOK_AGAIN)
+    if not plan.eligible or plan.operation is None or not plan.changes:
+        raise NotEligible(plan.reason)
+    return plan.operation
+
+
+def _changed(transaction: Writing, plan: RetryPlan, moment: datetime) -> Iterator[Json]:
+    """Makes the changes, in their order; each as a record of what was done."""
+    keys: dict[str, tuple[str, ...]] = {}
+    for change in plan.changes:
+        if change.table not in keys:
+            keys[change.table] = transaction.key(change.table)
+        old: Json = {}
+        if isinstance(change, Update):
+            found = transaction.reader().rows(*old_values(change))
+            old = {"old": dict(zip(change.values, map(_text, found[0]), strict=True))} if len(found) == 1 else {}
+        made = statement(change, moment, keys[change.table])
+        key = transaction.change(made.sql, made.values, made.table, made.columns)
+        yield {
+            "change": type(change).__name__.lower(),
+            "table": change.table,
+            "key": dict(zip(keys[change.table], map(_text, key), strict=True)),
+            "values": {name: recorded(value) for name, value in new_values(change, moment).items()},
+            **old,
+        }
+
+
+def _is_awaited() -> bool:
+    """Whether the answer will be read: where the process that asked was killed, what is not recorded must not be appended."""
+    looking = select.poll()
+    looking.register(sys.stdout.fileno(), 0)
+    return not any(event & (select.POLLERR | select.POLLNVAL) for _, event in looking.poll(0))
+
+
+def _look_after(transaction: Writing, path: Path, plan: RetryPlan) -> tuple[Json, bool]:
+    """Facts after the commit. Whatever goes wrong here, it was appended."""
+    try:
+        return _facts(transaction.after(), path, plan.new_run), True
+    except DurascopeError:
+        return {}, False
+
+
+def _facts(reader: Reader, path: Path, run_id: str) -> Json:
+    run = engine_for(reader).run(run_id)
+    state = look(path)
+    return {
+        "run": run.id,
+        "status": run.native_status,
+        "opened": reader.opened.value,
+        "file": {"device": state.main.device, "inode": state.main.inode, "size_bytes": state.facts().size_bytes},
+    }
+
+
+def _described(plan: RetryPlan) -> Json:
+    return {
+        "again": [asdict(part) for part in plan.again],
+        "kept": [asdict(part) for part in plan.kept],
+        "guards": list(plan.guards),
+        "effects": list(plan.effects),
+        "warnings": list(plan.warnings),
+    }
+
+
+def _refusal(refused: Mapping[str, Any]) -> DurascopeError:
+    """The error of the process, raised again here."""
+    kind = getattr(errors, refused["error"])
+    if kind is AlreadyRetried:
+        return AlreadyRetried(refused["detail"], remedy=refused["remedy"], run=refused["run"])
+    error: DurascopeError = kind(refused["detail"], remedy=refused["remedy"])
+    return error
+
+
+def _read_appended(answer: Mapping[str, Any]) -> Appended:
+    exact = {
+        "operation": Operation(answer["operation"]),
+        "at": parse_instant(answer["at"]),
+        "rows": tuple(answer["rows"]),
+    }
+    return Appended(**{**answer, **exact})
+
+
+def _written(options: Options) -> Json:
+    return {**asdict(options), "operation": options.operation.value if options.operation else None}
+
+
+def _text(value: object) -> object:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _file_mark(identity: Identity) -> str:
+    device, inode = identity
+    return hashlib.sha256(f"{device}:{inode}".encode()).hexdigest()[:16]
+
+
+def _module_path() -> str:
+    """Where the process finds this package, wherever it is started."""
+    home = str(Path(runs.__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

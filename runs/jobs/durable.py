@@ -1,0 +1,120 @@
+"""A job as a workflow on DBOS: one step a run, each of which may be done again without anything being appended twice.
+
+Only the jobs process imports this: DBOS takes its time to load, and its database must be written by that process alone.
+"""
+
+import time
+from pathlib import Path
+
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+
+from runs import retrying
+from runs.catalogue import Database
+from runs.errors import AppendRefused, DurascopeError, NotEligible
+from runs.home import JOBS
+from runs.sources.sqlite import SqliteSource
+from runs.state import jobs as recorded
+from runs.state.models import Item
+from runs.state.retries import options_of
+
+VERSION = "1"  # of the workflow below: a job that was interrupted goes on with a newer Durascope too
+PAUSE = 0.2  # seconds between two runs, so that the engine's own writes find their turn
+STOP_AFTER = 5  # failures: whatever is wrong is not about one run
+
+
+def launch(home: Path) -> None:
+    """Starts DBOS on the jobs' own database; what was interrupted goes on at once."""
+    config: DBOSConfig = {
+        "name": "durascope-jobs",
+        "system_database_url": f"sqlite:///{home / JOBS}",
+        "application_version": VERSION,
+        "executor_id": "jobs",
+        "log_level": "CRITICAL",
+    }
+    DBOS(config=config)
+    DBOS.launch()
+
+
+def finish(number: int) -> None:
+    """Does a job to its end, from wherever it is."""
+    with SetWorkflowID(f"job-{number}"):
+        handle = DBOS.start_workflow(append_all, number)
+    handle.get_result()
+
+
+def stop() -> None:
+    """Ends DBOS."""
+    DBOS.destroy()
+
+
+@DBOS.workflow()
+def append_all(number: int) -> str:
+    """Every run of the job, in its order; why it ended before its end, empty where it came to it."""
+    failures = 0
+    stopped = ""
+    for position in range(count_items(number)):
+        word = append_item(number, position)
+        failures += word == "failed"
+        if word == "cancelled":
+            stopped = "It was cancelled."
+        elif failures >= STOP_AFTER:
+            stopped = f"It stopped after {failures} failures."
+        if stopped:
+            break
+    finish_job(number, stopped)
+    return stopped
+
+
+@DBOS.step()
+def count_items(number: int) -> int:
+    try:
+        return recorded.items(number)
+    finally:
+        recorded.release()
+
+
+@DBOS.step()
+def append_item(number: int, position: int) -> str:
+    """One run: done, skipped, failed; or cancelled, where nothing more is to be appended."""
+    try:
+        item = recorded.item_of(number, position)
+        if item.result:
+            return item.result  # the process was killed after it was recorded here, before it was recorded there
+        if item.job.cancelled_at:
+            return "cancelled"
+        word = _append(item)
+        time.sleep(PAUSE)
+        return word
+    finally:
+        recorded.release()
+
+
+@DBOS.step()
+def finish_job(number: int, stopped: str) -> None:
+    try:
+        recorded.finish(number, stopped)
+    finally:
+        recorded.release()
+
+
+def _append(item: Item) -> str:
+    # Not from the catalogue: that looks into every file that is served, our own jobs among them.
+    database = Database(SqliteSource(Path(item.place), item.database))
+    job = item.job
+    try:
+        done = retrying.append(
+            database,
+            item.run,
+            options_of(item),
+            item.digest,
+            job.reason,
+            job.who,
+            f"{job.where}, job {job.pk}",
+            key=f"job-{job.pk}-{item.position}",
+            resumes=True,
+        )
+    except (AppendRefused, NotEligible) as problem:
+        return recorded.result(item, "skipped", str(problem))
+    except DurascopeError as problem:
+        return recorded.result(item, "failed", str(problem))
+    return recorded.result(item, "done", retry=done)

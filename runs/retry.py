@@ -1,0 +1,186 @@
+"""A retry, planned: what would be appended to an engine's own log, why it may be, and what will run again. Nothing here writes.
+
+A plan is made from one snapshot by the engine (``Retryable.plan``), shown, and confirmed by its digest. The append (runs.appending)
+makes the plan again inside its own transaction: only where that second plan has the same digest is anything written. So every fact
+that the plan relied on is a guard, without a list of guards to keep.
+
+Instants that are only known at the append are ``Now``; a digest leaves them out. What is copied is named by its key, never carried.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from runs.clock import rfc3339, to_epoch_ms
+from runs.sources.base import Reader, Value
+
+
+class Operation(StrEnum):
+    """What a retry is, in the engines' own words."""
+
+    FORK = "fork"
+    RUN_AGAIN = "run_again"
+    RETRY_NOW = "retry_now"
+    UNPAUSE = "unpause"
+    SKIP_DELAY = "skip_delay"
+
+
+class Clock(StrEnum):
+    """How a table writes an instant."""
+
+    EPOCH_MS = "epoch_ms"  # 1795352849866
+    COLUMN = "column"  # 2026-11-22 14:58:34.632819+00:00, as Obelisk's columns
+    SECONDS = "seconds"  # 2026-11-22 14:58:34, as SQLite's CURRENT_TIMESTAMP
+    TEXT = "text"  # every ``{now}`` of ``template`` becomes RFC 3339, as inside Obelisk's JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The instant of the append, ``later`` added to it."""
+
+    clock: Clock
+    template: str = ""
+    later: timedelta = timedelta()
+
+    def at(self, moment: datetime) -> Value:
+        """The value to store."""
+        moment += self.later
+        match self.clock:
+            case Clock.EPOCH_MS:
+                return to_epoch_ms(moment)
+            case Clock.COLUMN:
+                return f"{moment:%Y-%m-%d %H:%M:%S.%f}+00:00"
+            case Clock.SECONDS:
+                return f"{moment:%Y-%m-%d %H:%M:%S}"
+            case Clock.TEXT:
+                return self.template.replace("{now}", rfc3339(moment) or "")
+
+
+Cell: TypeAlias = Value | Now
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """One new row. Columns that are not named keep the table's default."""
+
+    table: str
+    values: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One new row, made from the row that ``key`` names (exactly one), of the same table or of ``source``: ``columns`` are copied
+    as they are, ``changed`` replaces some, ``replaced`` exchanges a text inside those of ``within`` (old, new)."""
+
+    table: str
+    key: Mapping[str, Value]
+    columns: tuple[str, ...]
+    changed: Mapping[str, Cell] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
+    replaced: tuple[str, str] = ("", "")
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Exactly one row, named by ``where``, gets new values. Only where an engine's own tables have no append for it."""
+
+    table: str
+    where: Mapping[str, Value]
+    values: Mapping[str, Cell]
+
+
+Change: TypeAlias = Insert | Copy | Update
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A step that runs again, or is kept."""
+
+    ordinal: int | None
+    name: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person may choose. ``start``: ``auto``, ``failed-only`` or a step's ordinal; ``children``: ``deep`` runs only a failed
+    leaf again, ``whole`` the whole child; ``pin`` names the version that must take the run up."""
+
+    operation: Operation | None = None
+    start: str = "auto"
+    children: str = "deep"
+    pin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """``eligible`` or, in words, why not and what to do instead (``reason``). ``new_run`` is the id of the run that will go on (the
+    run's own for an operation that appends to it). ``earlier`` is an unfinished or succeeded retry that stands in the way."""
+
+    run: str
+    operation: Operation | None
+    eligible: bool
+    reason: str = ""
+    new_run: str = ""
+    changes: tuple[Change, ...] = ()
+    again: tuple[Part, ...] = ()
+    kept: tuple[Part, ...] = ()
+    guards: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    earlier: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Changes with every fact the plan rests on, clocks left out."""
+        facts = [self.run, self.operation, self.new_run, [_plain(change) for change in self.changes], self.guards]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def _plain(change: Change) -> list[object]:
+    def cell(value: Cell) -> object:
+        if isinstance(value, Now):
+            return ["now", value.clock.value, value.template, value.later.total_seconds()]
+        return ["bytes", value.hex()] if isinstance(value, bytes) else value
+
+    def row(values: Mapping[str, Cell]) -> dict[str, object]:
+        return {name: cell(value) for name, value in values.items()}
+
+    match change:
+        case Insert(table, values):
+            return ["insert", table, row(values)]
+        case Update(table, where, values):
+            return ["update", table, row(where), row(values)]
+        case Copy(table, key, columns, changed, within, replaced, source):
+            return ["copy", table, source, row(key), list(columns), row(changed), list(within), list(replaced)]
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """What became of an appended retry. ``taken_up_after`` is None until the engine took it up; ``why_not`` then says in words
+    what it seems to wait for."""
+
+    taken_up_after: timedelta | None = None
+    why_not: str = ""
+
+
+@runtime_checkable
+class Retryable(Protocol):
+    """An engine whose log can be appended to. An engine without it is only read."""
+
+    reader: Reader
+
+    def plan(self, run_id: str, options: Options) -> RetryPlan:
+        """No write. Raises RunNotFound; everything else that speaks against a retry is a plan that is not eligible."""
+
+    def check_appended(self, plan: RetryPlan) -> None:
+        """Called inside the transaction after the changes, before COMMIT: raises AppendRefused where a row is malformed, a state
+        combination illegal, or anything else was changed."""
+
+    def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
+        """How the appended run fares, read from its rows."""

@@ -1,0 +1,77 @@
+"""Retries in a terminal: the plan as text, the append, and the audit. Who can write the file needs no permission of a server.
+
+Every text of a database is written with its control characters escaped: it must not be able to move the cursor.
+"""
+
+import getpass
+import sys
+
+from runs import home, retrying, statements, wording
+from runs.catalogue import only
+from runs.errors import BadConfiguration
+from runs.retry import Options
+from runs.retrying import Planned
+from runs.state import audit, place
+
+WHERE = "durascope retry"
+
+
+def retry(spec: str, run_id: str, options: Options, reason: str, *, dry_run: bool, yes: bool) -> int:
+    """Prints the plan; with ``yes`` appends it. 1 where it can't be retried. Raises DurascopeError."""
+    database = only(spec)
+    planned = retrying.plan(database, run_id, options)
+    print("\n".join(_sheet(planned)))
+    if not planned.plan.eligible:
+        return 1
+    if dry_run or not yes:
+        print("\nNothing was appended. To append it: --reason 'WHY' --yes")
+        return 0
+    retrying.reason_of(reason)
+    place.prepare()
+    done = retrying.append(database, run_id, options, planned.digest, reason, getpass.getuser(), WHERE, by_owner=True)
+    print(f"\nAppended: {wording.visible(done.new_run)} goes on as soon as the engine takes it up.")
+    return 0
+
+
+def verify() -> int:
+    """Prints how the audit's chain stands; 1 where an entry is not as it was written, or is missing."""
+    _open()
+    verdict = audit.verify()
+    if verdict.broken is not None:
+        print(f"The audit is broken at entry {verdict.broken}: {verdict.problem}", file=sys.stderr)
+        return 1
+    print(f"{verdict.entries} entries, each as it was written. The last has the hash {verdict.end}")
+    return 0
+
+
+def export() -> int:
+    """Prints every entry as a line of JSON, oldest first."""
+    _open()
+    for line in audit.export():
+        print(line)
+    return 0
+
+
+def _open() -> None:
+    if not (home.folder() / home.FILE).exists():
+        raise BadConfiguration(f"There is no audit in {home.folder()}.", remedy="DURASCOPE_STATE names another folder.")
+    place.prepare()
+
+
+def _sheet(planned: Planned) -> list[str]:
+    """The lines of a plan."""
+    plan = planned.plan
+    lines = [f"{plan.operation or 'retry'} {plan.run} → {plan.new_run}" if plan.eligible else f"retry {plan.run}"]
+    if plan.reason:
+        lines.append(f"It can't be retried: {plan.reason}" if not plan.eligible else plan.reason)
+    if not plan.eligible:
+        return [wording.visible(line) for line in lines]
+    for title, parts in (("runs again", plan.again), ("is kept", plan.kept)):
+        names = [f"{'' if part.ordinal is None else part.ordinal} {part.name}".strip() for part in parts]
+        lines.append(f"{title}: {', '.join(names) or 'nothing'}")
+    lines += [f"mind: {text}" for text in (*plan.effects, *plan.warnings)]
+    if planned.held_by is not None:
+        holders = ", ".join(f"{name} ({pid})" for pid, name in planned.held_by)
+        lines.append(f"open in: {holders}" if holders else "nobody has the file open: it is taken up at the next start")
+    lines += ["", *statements.readable(plan).splitlines()]
+    return [wording.visible(line) for line in lines]

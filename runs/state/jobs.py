@@ -1,0 +1,82 @@
+"""Jobs as they are recorded: whole before they start, then a result for each of their runs."""
+
+from collections.abc import Sequence
+
+from django.db import IntegrityError, connection, transaction
+
+from runs import clock
+from runs.errors import JobNotFound
+from runs.retry import Options
+from runs.state.models import Item, Job, Retry
+from runs.state.retries import options_object
+
+Row = tuple[str, str, str, Options, str]  # slug, place, run, options, digest
+
+
+def begin(rows: Sequence[Row], reason: str, who: str, where: str, key: str) -> Job:
+    """A new job with its runs; or the one that the same key began."""
+    try:
+        with transaction.atomic():
+            job = Job.objects.create(reason=reason, who=who, where=where, key=key or None, asked_at=clock.now())
+            Item.objects.bulk_create(
+                Item(
+                    job=job,
+                    position=position,
+                    database=slug,
+                    place=place,
+                    run=run,
+                    options=options_object(options),
+                    digest=digest,
+                )
+                for position, (slug, place, run, options, digest) in enumerate(rows)
+            )
+    except IntegrityError:
+        return Job.objects.get(key=key)
+    return job
+
+
+def job_of(number: int) -> Job:
+    """Raises JobNotFound."""
+    found = Job.objects.filter(pk=number).first()
+    if found is None:
+        raise JobNotFound(f"{number} is none.")
+    return found
+
+
+def cancel(job: Job) -> Job:
+    """Marks a job that has not finished; it is looked at before each of its runs."""
+    Job.objects.filter(pk=job.pk, finished_at=None, cancelled_at=None).update(cancelled_at=clock.now())
+    job.refresh_from_db()
+    return job
+
+
+def unfinished() -> list[int]:
+    """The jobs that are not at their end, oldest first."""
+    return list(Job.objects.filter(finished_at=None).order_by("pk").values_list("pk", flat=True))
+
+
+def items(number: int) -> int:
+    """How many runs a job has."""
+    return Item.objects.filter(job_id=number).count()
+
+
+def item_of(number: int, position: int) -> Item:
+    """One run of a job, with the job."""
+    return Item.objects.select_related("job").get(job_id=number, position=position)
+
+
+def result(item: Item, word: str, detail: str = "", retry: Retry | None = None) -> str:
+    """Records what became of one run."""
+    item.result, item.detail, item.retry = word, detail, retry
+    item.save(update_fields=("result", "detail", "retry"))
+    return word
+
+
+def finish(number: int, stopped: str) -> None:
+    """Ends a job; ``stopped`` is why before its end, empty where it came to it."""
+    Job.objects.filter(pk=number, finished_at=None).update(finished_at=clock.now(), stopped=stopped)
+
+
+def release() -> None:
+    """Closes this thread's connection."""
+    connection.close()

@@ -1,0 +1,1 @@
+"""How our state's tables came to be."""

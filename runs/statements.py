@@ -1,0 +1,213 @@
+"""Changes as SQL: as it runs, as a person reads it, as rows of JSON, and as what would take it back. No file is touched here."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runs.retry import Cell, Change, Clock, Copy, Insert, Now, RetryPlan, Update
+from runs.sources.base import Value
+
+Json = dict[str, object]
+Bind = Callable[[Cell], str]  # what turns a cell into SQL
+
+SHOWN = 2000  # characters or bytes of one value that the readable SQL writes out
+RECORDED = 128  # of one value that a record of ours keeps as it is; longer ones are bodies
+_BODY_STARTS = ("{", "[", '"')
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One change, ready to run. ``columns`` are those of an UPDATE, empty for an INSERT. It must return exactly one row."""
+
+    sql: str
+    values: Mapping[str, Value]
+    table: str
+    columns: tuple[str, ...] = ()
+
+
+def statement(change: Change, moment: datetime, key: Sequence[str]) -> Statement:
+    """The SQL of a change made at ``moment``; ``key`` are the table's key columns, whose values it returns."""
+    bound: dict[str, Value] = {}
+
+    def bind(cell: Cell) -> str:
+        name = f"v{len(bound)}"
+        bound[name] = cell.at(moment) if isinstance(cell, Now) else cell
+        return f":{name}"
+
+    sql = f"{_written(change, bind)} RETURNING {', '.join(map(_name, key))}"
+    columns = tuple(change.values) if isinstance(change, Update) else ()
+    return Statement(sql, bound, change.table, columns)
+
+
+def old_values(change: Update) -> tuple[str, Mapping[str, Value]]:
+    """A SELECT of what an update is about to replace, in the order of its values."""
+    bound: dict[str, Value] = {}
+
+    def bind(cell: Cell) -> str:
+        name = f"v{len(bound)}"
+        bound[name] = None if isinstance(cell, Now) else cell
+        return f":{name}"
+
+    columns = ", ".join(map(_name, change.values))
+    return f"SELECT {columns} FROM {_name(change.table)} WHERE {_matching(change.where, bind)}", bound  # noqa: S608
+
+
+def readable(plan: RetryPlan) -> str:
+    """The plan as SQL to copy. It does what the append does, at the moment when it is run; a value longer than SHOWN is cut, and
+    a comment beside it says so."""
+    if not plan.changes:
+        return ""
+    lines = [f"{_written(change, _literal, newline=chr(10))};" for change in plan.changes]
+    return "\n".join(("BEGIN IMMEDIATE;", *lines, "COMMIT;"))
+
+
+def rows(plan: RetryPlan) -> dict[str, list[Json]]:
+    """What is changed, by table: ``change`` (insert, copy, update), the ``key`` of the row ``of`` a table that is copied or
+    updated, its new ``values``, and the names of the columns that are ``copied``."""
+    tables: dict[str, list[Json]] = {}
+    for change in plan.changes:
+        tables.setdefault(change.table, []).append(_described(change))
+    return tables
+
+
+def taking_back(done: Sequence[Mapping[str, Any]]) -> str:
+    """SQL that takes back what the rows of an append say, newest first; for a person to run while no engine has taken it up."""
+    lines = []
+    for row in reversed(done):
+        key = _conditions(row["key"])
+        table = _name(str(row["table"]))
+        old = row.get("old")
+        if isinstance(old, Mapping):
+            values = ", ".join(f"{_name(str(name))} = {_plain_literal(value)}" for name, value in old.items())
+            lines.append(f"UPDATE {table} SET {values} WHERE {key};")  # noqa: S608 - text for a person
+        else:
+            lines.append(f"DELETE FROM {table} WHERE {key};")  # noqa: S608 - text for a person
+    return "\n".join(("BEGIN IMMEDIATE;", *lines, "COMMIT;")) if lines else ""
+
+
+def new_values(change: Change, moment: datetime) -> dict[str, Value]:
+    """The values that a change made at ``moment`` sets itself, by column; those that are copied are not among them."""
+    cells = change.changed if isinstance(change, Copy) else change.values
+    return {name: cell.at(moment) if isinstance(cell, Now) else cell for name, cell in cells.items()}
+
+
+def recorded(value: Value) -> object:
+    """A value for a record of ours: numbers and short words as they are, bodies by their size and SHA-256."""
+    if isinstance(value, str):
+        body = len(value) > RECORDED or value.startswith(_BODY_STARTS)
+        return _fingerprint(value.encode("utf-8", "surrogatepass")) if body else value
+    return _fingerprint(value) if isinstance(value, bytes) else value
+
+
+def _fingerprint(data: bytes) -> Json:
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+
+
+def _written(change: Change, bind: Bind, newline: str = " ") -> str:
+    table = _name(change.table)
+    match change:
+        case Insert(values=values):
+            columns = ", ".join(map(_name, values))
+            return f"INSERT INTO {table} ({columns}){newline}VALUES ({', '.join(map(bind, values.values()))})"
+        case Update(where=where, values=values):
+            new = ", ".join(f"{_name(name)} = {bind(cell)}" for name, cell in values.items())
+            return f"UPDATE {table}{newline}SET {new}{newline}WHERE {_matching(where, bind)}"
+        case Copy(key=key, source=source):
+            parts = list(_copied(change, bind))
+            columns = ", ".join(_name(name) for name, _ in parts)
+            selected = ", ".join(expression for _, expression in parts)
+            origin = _name(source or change.table)
+            original = f"SELECT {selected}{newline}FROM {origin} WHERE {_matching(key, bind)}"
+            return f"INSERT INTO {table} ({columns}){newline}{original}"
+
+
+def _copied(change: Copy, bind: Bind) -> Iterator[tuple[str, str]]:
+    """Each column of the new row with the expression that makes its value."""
+    for name in dict.fromkeys((*change.columns, *change.within)):
+        if name in change.changed:
+            continue
+        column = _name(name)
+        if name in change.within:
+            old, new = map(bind, change.replaced)
+            yield name, f"CASE typeof({column}) WHEN 'text' THEN replace({column}, {old}, {new}) ELSE {column} END"
+        else:
+            yield name, column
+    for name, cell in change.changed.items():
+        yield name, bind(cell)
+
+
+def _matching(where: Mapping[str, Value], bind: Bind) -> str:
+    return " AND ".join(f"{_name(name)} IS {bind(value)}" for name, value in where.items())
+
+
+def _conditions(key: Mapping[str, object]) -> str:
+    return " AND ".join(f"{_name(str(name))} IS {_plain_literal(value)}" for name, value in key.items())
+
+
+def _described(change: Change) -> Json:
+    match change:
+        case Insert(values=values):
+            return {"change": "insert", "of": change.table, "key": {}, "values": _cells(values), "copied": []}
+        case Update(where=where, values=values):
+            return {
+                "change": "update",
+                "of": change.table,
+                "key": _cells(where),
+                "values": _cells(values),
+                "copied": [],
+            }
+        case Copy(key=key, changed=changed, source=source):
+            copied = [name for name in dict.fromkeys((*change.columns, *change.within)) if name not in changed]
+            of = source or change.table
+            return {"change": "copy", "of": of, "key": _cells(key), "values": _cells(changed), "copied": copied}
+
+
+def _cells(values: Mapping[str, Cell]) -> Json:
+    return {name: _cell(value) for name, value in values.items()}
+
+
+def _cell(value: Cell) -> object:
+    if isinstance(value, Now):
+        template = {"text": value.template} if value.template else {}
+        return {"$type": "now", "clock": value.clock.value, "later": value.later.total_seconds(), **template}
+    return {"$type": "bytes", **_fingerprint(value)} if isinstance(value, bytes) else value
+
+
+def _literal(cell: Cell) -> str:
+    return _now(cell) if isinstance(cell, Now) else _plain_literal(cell)
+
+
+def _plain_literal(value: object) -> str:
+    """As SQLite reads it back."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bytes):
+        cut = f" /* cut: {len(value):,} bytes in all */" if len(value) > SHOWN else ""
+        return f"x'{value[:SHOWN].hex()}'{cut}"
+    if isinstance(value, str):
+        cut = f" /* cut: {len(value):,} characters in all */" if len(value) > SHOWN else ""
+        # NUL would end the text in most clients; a line of a person's terminal must stay one.
+        quoted = value[:SHOWN].replace("'", "''").replace("\0", "'||char(0)||'")
+        return f"'{quoted}'{cut}"
+    return repr(value)
+
+
+def _now(now: Now) -> str:
+    seconds = now.later.total_seconds()
+    later = f", '{seconds:+.3f} seconds'" if seconds else ""
+    match now.clock:
+        case Clock.EPOCH_MS:
+            return f"CAST(unixepoch('now'{later}, 'subsec') * 1000 AS INTEGER)"
+        case Clock.COLUMN:
+            return f"strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now'{later})"
+        case Clock.SECONDS:
+            return f"datetime('now'{later})"
+        case Clock.TEXT:
+            instant = f"strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'{later})"
+            return f"replace({_plain_literal(now.template)}, '{{now}}', {instant})"
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

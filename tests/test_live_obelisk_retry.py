@@ -1,0 +1,172 @@
+"""Retries taken up by a live Obelisk server, of exec activities: no component has to be built."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runs.retry import Operation
+from tests.dbos_files import sql
+from tests.retrying import follow, plan, retry
+from tests.serving import eventually
+
+OBELISK = shutil.which("obelisk")
+DEPLOYMENT = Path(__file__).parent / "live" / "obelisk"
+TOKEN = "a-token-for-this-test-alone-0123456789"
+# How releases are told to run exec activities: none before 0.40, then this, then that.
+ALLOWING = ("allow_exec_activities = true", 'allowed_exec_activities = "*"', "")
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(
+        OBELISK is None, reason="no obelisk on PATH: retries of Obelisk were not tried on a live server"
+    ),
+]
+
+
+class Server:
+    """A server with its folder: its database, what its activities wrote, and its address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "sqlite" / "obelisk.sqlite"
+        self.address = ""
+        self.ids = 0
+
+    def ask(self, method: str, path: str, body: Any = None) -> bytes:
+        request = urllib.request.Request(
+            f"{self.address}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {TOKEN}",
+                "Accept": "application/json",
+                "Content-Type": "application/json",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return bytes(answer.read())
+
+    def submit(self, function: str, name: str) -> str:
+        self.ids += 1
+        run_id = f"E_01M81XWFPPZH5AFRNPNDB2{self.ids:04d}"
+        self.ask("PUT", f"/v1/executions/{run_id}", {"ffqn": f"live:retries/activity.{function}", "params": [name]})
+        return run_id
+
+    def state(self, run_id: str) -> tuple[str, str | None]:
+        ((state, kind),) = sql(
+            self.database, "SELECT state, result_kind FROM t_state WHERE execution_id = ?", run_id
+        ) or [("", None)]
+        return state, kind
+
+    def variants(self, run_id: str) -> list[str]:
+        asked = "SELECT variant FROM t_execution_log WHERE execution_id = ? ORDER BY version"
+        return [variant for (variant,) in sql(self.database, asked, run_id)]
+
+    def executed(self) -> list[str]:
+        return (self.folder / "executed").read_text().split()
+
+    def mend(self) -> None:
+        (self.folder / "mended").touch()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    """A server that answers; stopped afterwards."""
+    server = Server(folder)
+    for allowing in ALLOWING:
+        process = start(server, allowing)
+        try:
+            if (
+                eventually(lambda process=process: process.poll() is not None or answers(server))
+                and process.poll() is None
+            ):
+                yield server
+                return
+        finally:
+            process.terminate()
+            process.wait(30)
+    pytest.fail((folder / "server.log").read_text()[-3000:])
+
+
+def start(server: Server, allowing: str) -> "subprocess.Popen[bytes]":
+    assert OBELISK is not None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server.address = f"http://127.0.0.1:{port}"
+    config = server.folder / "server.toml"
+    config.write_text(
+        f'{allowing}\napi.listening_addr = "127.0.0.1:{port}"\nwebui.enabled = false\nexternal.enabled = false\n'
+        f'database.sqlite.directory = "{server.folder / "sqlite"}"\n'
+    )
+    for file in DEPLOYMENT.iterdir():
+        shutil.copy(file, server.folder)
+    with (server.folder / "server.log").open("wb") as log:
+        return subprocess.Popen(
+            [OBELISK, "server", "run", "--server-config", str(config), "--deployment", "deployment.toml"],
+            cwd=server.folder,
+            env={**os.environ, "HOME": str(server.folder), "OBELISK_API_TOKEN": TOKEN, "OBELISK__API__TOKEN": TOKEN},
+            stdout=log,
+            stderr=log,
+        )
+
+
+def answers(server: Server) -> bool:
+    try:
+        server.ask("GET", "/v1/executions")
+    except OSError:
+        return False
+    return True
+
+
+def test_activities_that_failed_or_wait_are_taken_up_and_run_once(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        failed = server.submit("fails", "failed")
+        waiting = server.submit("backs-off", "waiting")
+        paused = server.submit("backs-off", "paused")
+        assert eventually(lambda: server.state(failed)[0] == "finished")
+        for run_id in waiting, paused:
+            assert eventually(lambda run_id=run_id: server.variants(run_id)[-1:] == ["temporarily_failed"])
+        server.ask("PUT", f"/v1/executions/{paused}/pause")
+        server.mend()
+        before = len(server.executed())
+        assert plan(server.database, waiting).operation is Operation.RETRY_NOW
+        assert plan(server.database, paused).operation is Operation.UNPAUSE
+        assert plan(server.database, failed).operation is Operation.RUN_AGAIN
+        unpaused = retry(server.database, paused)
+        done = [retry(server.database, run_id) for run_id in (failed, waiting, paused)]
+        for each in done:
+            assert eventually(lambda each=each: server.state(each.new_run) == ("finished", '"ok"'))
+            assert follow(server.database, each).taken_up_after is not None
+        assert sorted(server.executed()[before:]) == ["failed", "paused", "waiting"]
+        assert server.variants(waiting)[-3:] == ["unlocked", "locked", "finished"]
+        assert "unpaused" in server.variants(unpaused.new_run)
+        for run_id in failed, waiting, paused:
+            assert not plan(server.database, run_id).eligible
+    assert sql(server.database, "PRAGMA integrity_check") == [("ok",)]
+    assert b"ERROR" not in (tmp_path / "server.log").read_bytes()
+
+
+def test_what_was_appended_while_the_server_was_down_runs_when_it_starts(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        failed = server.submit("fails", "failed")
+        waiting = server.submit("backs-off", "waiting")
+        assert eventually(lambda: server.state(failed)[0] == "finished")
+        assert eventually(lambda: server.variants(waiting)[-1:] == ["temporarily_failed"])
+    server.mend()
+    before = len(server.executed())
+    done = [retry(server.database, run_id) for run_id in (failed, waiting)]
+    assert all(follow(server.database, each).why_not for each in done)
+    with running(tmp_path) as again:
+        for each in done:
+            assert eventually(lambda each=each: again.state(each.new_run) == ("finished", '"ok"'))
+    assert sorted(again.executed()[before:]) == ["failed", "waiting"]
