@@ -4,7 +4,7 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from runs import addresses
-from runs.views import database, fleet, markdown, pages, payload, run, runs, search
+from runs.views import database, fleet, markdown, pages, payload, retry, run, runs, search
 
 
 class Segment(StringConverter):
@@ -37,6 +37,9 @@ urlpatterns = [
     path("db/<db:slug>/", database.database),
     path("db/<db:slug>/runs/", runs.runs),
     path("db/<db:slug>/runs/<id:segment>/", run.run),
+    path("retries/", retry.index),
+    path("retries/<int:number>/", retry.retry),
+    path("db/<db:slug>/runs/<id:segment>/retry/", retry.plan),
     path("db/<db:slug>/runs/<id:segment>/markdown/", markdown.markdown),
     path("db/<db:slug>/runs/<id:segment>/payloads/<payload:name>/", payload.payload),
     path("db/<db:slug>/runs/<id:segment>/<str:tab>/", run.run),

@@ -238,6 +238,11 @@ def here_toggle(context: Context, path: str) -> str:
 
 
 @register.simple_tag
+def plan_page(slug: str, run_id: str) -> str:
+    return links.plan_page(slug, run_id)
+
+
+@register.simple_tag
 def runs_page(slug: str) -> str:
     return links.runs_page(slug)
 
@@ -319,6 +324,28 @@ def attempt_took(attempt: Attempt) -> str | SafeString:
 def item(mapping: Mapping[str, object], key: str) -> object:
     """A mapping's value, or None."""
     return mapping.get(key)
+
+
+@register.filter
+def words(text: str) -> list[str]:
+    """The words of a text."""
+    return text.split()
+
+
+@register.filter
+def cell_text(value: object) -> str:
+    """A value of a row that is to be written, on one line."""
+    match value:
+        case None:
+            return "NULL"
+        case {"$type": "now", "text": str(template)}:
+            return wording.visible(template.replace("{now}", "‹the instant of the append›"))
+        case {"$type": "now", "later": later}:
+            return f"the instant of the append{f', {later:g} s later' if later else ''}"
+        case {"$type": "bytes", **facts}:
+            return wording.visible(", ".join(f"{name} {fact}" for name, fact in facts.items()))
+    text = str(value)
+    return wording.visible(text if len(text) <= 400 else f"{text[:400]}… ({len(text):,} characters)")
 
 
 @register.filter

@@ -16,6 +16,7 @@ class Pattern(StrEnum):
     TRIED = "tried"  # an attempt that was tried again
     BACKING_OFF = "backing_off"
     WAITED = "waited"  # asleep, waiting for a message or an answer, or a child at work
+    AGAIN = "again"  # what a retry does once more
     GHOST = "ghost"  # copied from a forked run
     LINE = "line"  # the run itself
 

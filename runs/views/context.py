@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from runs import __version__, clock
+from runs.state import place
 from runs.views.preferences import preferences
 
 
@@ -20,5 +21,6 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "zone": chosen.zone,
         "zone_name": clock.now().astimezone(chosen.zone).tzname() or chosen.tz,
         "present": clock.now(),
+        "retries_kept": place.is_kept(),
         "version": __version__,
     }

@@ -202,6 +202,8 @@ def _segment(segment: Segment, y: str) -> str:
             drawn = f'<line class="q" x1="{x}%" x2="{_n(segment.x + segment.width)}%" y1="{y}" y2="{y}"/>'
         case Pattern.LINE:
             drawn = f'<rect class="f c-quiet b2" x="{x}%" y="{y}" width="{width}%" height="2"/>'
+        case Pattern.AGAIN:
+            drawn = f'<rect class="box c-run b10" fill="none" x="{x}%" y="{y}" width="{_n(max(segment.width, 0.5))}%" height="10"/>'
         case Pattern.GHOST:
             drawn = f'<rect class="ghost b10" x="{x}%" y="{y}" width="{width}%" height="10"/>'
         case _ if segment.instant and not segment.open:
@@ -299,7 +301,8 @@ _LEGEND: tuple[tuple[str, str, str], ...] = (
         "end not known",
         '<path class="f c-run" d="M0 0h9v10H0zM11 0h4v10h-4zM17 0h3v10h-3zM22 0h2v10h-2zM26.5 0h1v10h-1z"/>',
     ),
-    ("ghost", "copied from the forked run", '<rect class="ghost" x=".5" y=".5" width="27" height="9"/>'),
+    ("again", "done again", '<rect class="box c-run" fill="none" x=".5" y=".5" width="27" height="9"/>'),
+    ("ghost", "kept, copied from the earlier run", '<rect class="ghost" x=".5" y=".5" width="27" height="9"/>'),
     ("usual", "usual: p50 to p95 of this step", '<rect class="band" width="28" height="10"/>'),
     ("gap", "idle time not drawn", '<rect fill="url(#p-zig)" x="8" width="12" height="10"/>'),
 )

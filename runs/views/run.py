@@ -7,12 +7,13 @@ from datetime import datetime
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from runs import links
+from runs import links, retrying
 from runs.catalogue import served
 from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step
 from runs.errors import AddressNotFound, BadFilter
 from runs.fleet import last_event_at
+from runs.records import Status
 from runs.timeline import Row, Timeline, keep_ledger, lay_out, zoom
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
@@ -22,6 +23,7 @@ from runs.views.snapshot import Opened, Snapshot, read, stored_of
 from runs.wording import size
 
 TABS = ("timeline", "table", "history", "payloads", "family", "logs", "details", "raw")
+RETRYABLE = (Status.FAILED, Status.CANCELLED, Status.RETRYING, Status.PAUSED, Status.WAITING)
 LOG_LEVELS = ("error", "warn", "info", "debug", "trace", "stdout", "stderr")
 MANY = 2000  # rows that are drawn at once; beyond, windows
 WINDOW = 200
@@ -73,6 +75,8 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "bodies": [show(body) for body in seen.bodies],
         "step_body": show(seen.opened.body) if seen.opened and seen.opened.body else None,
         "tabs": _tabs(seen),
+        "retryable": RETRYABLE,
+        "retries": retrying.retries_of(slug, seen.run.id),
         "curl": request.build_absolute_uri(links.run_href(slug, seen.run.id)),
         "log_levels": LOG_LEVELS,
     }

@@ -1,0 +1,163 @@
+"""Retrying a run: its plan, the confirmation, and what became of it. What is appended, and whether, runs.retrying decides."""
+
+import secrets
+from dataclasses import replace
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+
+from runs import links, lookup, retrying, statements
+from runs.catalogue import Database, served
+from runs.diagnosis import known_until
+from runs.engines.base import Engine
+from runs.errors import DurascopeError, RetryNotFound
+from runs.records import Names, Run, Step
+from runs.retry import Operation, RetryPlan
+from runs.retrying import Planned
+from runs.state import place, retries
+from runs.timeline import Pattern, Row, Timeline, Tone, lay_out
+from runs.views.preferences import remember
+from runs.wording import plural
+
+LISTED = 100
+
+
+def plan(request: HttpRequest, slug: str, segment: str) -> HttpResponse:
+    """``GET /db/<slug>/runs/<id>/retry/`` shows the plan; POST appends it and leads to what becomes of it."""
+    database = served().database(slug)
+    run, steps, names = database.read(lambda engine: _read(engine, segment))
+    chosen = retrying.options(*(request.GET.get(name, "") for name in ("operation", "from", "children", "pin")))
+    problem: DurascopeError | None = None
+    if request.method == "POST":
+        try:
+            made = retrying.append(
+                database,
+                run.id,
+                chosen,
+                request.POST.get("digest", "")[:200],
+                request.POST.get("reason", ""),
+                who=str(request.META.get("REMOTE_ADDR") or "unknown"),
+                where=request.path,
+                key=request.POST.get("key", "")[:200],
+            )
+            return HttpResponseRedirect(links.retry_page(made.pk))
+        except DurascopeError as refused:
+            problem = refused
+    planned = retrying.plan(database, run.id, chosen)
+    context = {
+        "here": "run",
+        "slug": slug,
+        "run": run,
+        "planned": planned,
+        "plan": planned.plan,
+        "names": names,
+        "steps": [step for step in steps if step.folded_into is None],
+        "chosen": chosen,
+        "problem": problem,
+        "reason": request.POST.get("reason", ""),
+        "key": secrets.token_urlsafe(16),
+        "drawn": _drawn(run, steps, planned.plan)
+        if planned.plan.operation is Operation.FORK and planned.plan.eligible
+        else None,
+        "what": _what(planned.plan),
+        "rows": statements.rows(planned.plan),
+        "count": len(planned.plan.changes),
+        "sql": statements.readable(planned.plan),
+        "warnings": _warnings(planned),
+        "earlier": retries.that_made(slug, planned.plan.earlier) if planned.plan.earlier and place.is_kept() else None,
+    }
+    response = render(request, "runs/retry_plan.html", context, status=problem.status if problem else HTTPStatus.OK)
+    remember(request, response)
+    return response
+
+
+def retry(request: HttpRequest, number: int) -> HttpResponse:
+    """``GET /retries/<number>/``: one retry, followed until its run has ended."""
+    database = _database_of(number)
+    followed = retrying.follow(database, retrying.retry(number, database))
+    over = followed.run is not None and followed.run.status.finished
+    context = {
+        "here": "retries",
+        "slug": database.slug,
+        "retry": followed.retry,
+        "followed": followed,
+        "run": followed.run,
+        # What the engine does shows in the file; how long it has not done it, in the time alone: so the page always asks anew.
+        "live_tag": "" if over or followed.run is None else "follow",
+        "take_back": "" if followed.follow_up.taken_up_after else statements.taking_back(followed.retry.rows),
+    }
+    response = render(request, "runs/retry.html", context)
+    remember(request, response)
+    return response
+
+
+def index(request: HttpRequest) -> HttpResponse:
+    """``GET /retries/``: the newest retries."""
+    found = retries.newest(None, LISTED) if place.is_kept() else []
+    response = render(request, "runs/retries.html", {"here": "retries", "retries": found, "kept": place.is_kept()})
+    remember(request, response)
+    return response
+
+
+def _read(engine: Engine, segment: str) -> tuple[Run, tuple[Step, ...], Names]:
+    run = engine.run(lookup.run_id(engine, segment))
+    return run, engine.steps(run.id), engine.names()
+
+
+def _database_of(number: int) -> Database:
+    if not place.is_kept():
+        raise RetryNotFound(remedy="Retrying is off in this process.")
+    return served().database(retries.retry_of(number).database)
+
+
+def _warnings(planned: Planned) -> list[str]:
+    """What to know first: the plan's own warnings, and whether anybody has the file open."""
+    held = planned.held_by
+    if held is None:
+        who = "Whether an engine has the file open can’t be told here."
+    elif held:
+        who = f"{plural(len(held), 'process has', 'processes have')} the file open: " + ", ".join(
+            f"{name} ({pid})" for pid, name in held
+        )
+    else:
+        who = "Nobody has the file open: the retry waits in it until an engine starts."
+    return [*planned.plan.warnings, who]
+
+
+def _what(plan: RetryPlan) -> str:
+    """In a sentence what will happen."""
+    match plan.operation:
+        case Operation.FORK:
+            kept, again = plural(len(plan.kept), "step is", "steps are"), plural(len(plan.again), "runs", "run")
+            return f"{kept} kept, {again} again in a new run, and what follows runs for the first time."
+        case Operation.RUN_AGAIN:
+            return "It runs from its beginning with the same input, as a new run."
+        case Operation.RETRY_NOW:
+            return "The engine tries again now instead of waiting for the end of the back-off."
+        case Operation.UNPAUSE:
+            return "The engine goes on with it."
+        case Operation.SKIP_DELAY:
+            return "The delay ends now."
+    return ""
+
+
+def _drawn(run: Run, steps: tuple[Step, ...], plan: RetryPlan) -> Timeline:
+    """The run as it was: what is kept as ghosts, what runs again as outlines."""
+    timeline = lay_out(run, steps, as_of=known_until(run, None)[0])
+    again = {part.ordinal for part in plan.again if part.run == run.id}
+    kept = {part.ordinal for part in plan.kept if part.run == run.id}
+    return replace(timeline, rows=tuple(_marked(row, again, kept) for row in timeline.rows))
+
+
+def _marked(row: Row, again: set[int | None], kept: set[int | None]) -> Row:
+    ordinal = row.step.ordinal if row.step else None
+    if row.step is not None and ordinal in again:
+        drawn = tuple(
+            replace(part, pattern=Pattern.AGAIN, tone=Tone.RUN, final=False, open=False) for part in row.segments
+        )
+        return replace(row, segments=drawn, kind="again")
+    if row.step is not None and ordinal in kept:
+        drawn = tuple(replace(part, pattern=Pattern.GHOST, final=False, open=False) for part in row.segments)
+        return replace(row, segments=drawn, kind="kept")
+    return row
