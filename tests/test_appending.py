@@ -228,6 +228,7 @@ def test_of_two_at_once_one_wins_and_the_other_gets_that_retry(notes: Make) -> N
 @JOURNALS
 def test_an_engine_that_writes_at_full_speed_loses_nothing(notes: Make, journal: str) -> None:
     path = notes(journal)
+    plans = {run_id: confirmed(path, run_id) for run_id in ("n1", "n3", "n4", "n5")}
     with (
         closing(sqlite3.connect(path)) as held,
         subprocess.Popen(
@@ -237,10 +238,10 @@ def test_an_engine_that_writes_at_full_speed_loses_nothing(notes: Make, journal:
         held.execute("SELECT 1 FROM tick").fetchall()
         assert engine.stdout is not None
         assert engine.stdout.readline() == "writing\n"
-        for run_id in ("n1", "n3", "n4", "n5"):
-            retry(path, run_id)
+        for run_id, plan in plans.items():
+            append(path, run_id, *plan)
         said, _ = engine.communicate("stop\n")
-    assert [counts(path, run_id) for run_id in ("n1", "n3", "n4", "n5")] == [(1, 40)] * 4
+    assert [counts(path, run_id) for run_id in plans] == [(1, 40)] * 4
     assert sql(path, "SELECT count(*) FROM tick") == [(int(said),)]
     sound(path)
 
