@@ -219,8 +219,8 @@ def test_instants_are_written_as_obelisk_writes_them(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"", "empty"),
-        (b"id,status\n1,SUCCESS\n", "does not begin"),
-        (b"SQLite format 3\x00", "does not begin"),
+        (b"id,status\n1,SUCCESS\n", "begins with 69 64"),
+        (b"SQLite format 3\x00", "not as every SQLite file does"),
         (b"SQLite format 3\x00" + b"x" * 5000, "not a database"),
     ],
 )

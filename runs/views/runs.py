@@ -153,7 +153,8 @@ def _rows(databases: tuple[Database, ...], merged: Merged) -> list[tuple[str, Ru
 
 def _chips(request: HttpRequest, where: Filter) -> list[Chip]:
     zone = preferences(request).zone
-    chips = [Chip(name, "db") for name in (request.GET.getlist("db")[:1] if request.GET.get("db") else [])]
+    chosen = [name for name in request.GET.getlist("db") if name]
+    chips = [Chip(", ".join(chosen), "db")] if chosen else []
     if where.statuses:
         chips.append(Chip(", ".join(status for status in Status if status in where.statuses), "status"))
     for parameter, text in (

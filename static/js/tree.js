@@ -2,6 +2,7 @@
 import { copyFrom, copy } from "./copy.js";
 
 const LINE = ".json summary, .json li > span";
+let offered;
 
 function pathOf(line) {
   let path = "";
@@ -18,22 +19,26 @@ function button(words, act) {
   made.type = "button";
   made.className = "btn bare";
   made.textContent = words;
-  made.addEventListener("click", (event) => { event.preventDefault(); act(made); });
+  made.addEventListener("click", () => act(made));
   return made;
 }
 
+/* Beside a line, and after it in the order of the Tab key; never inside a summary, which is a control itself. */
 function offer(line) {
-  if (line.querySelector(":scope > .copies")) return;
-  document.querySelector(".json .copies")?.remove();
-  const at = line.closest("li").dataset.at;
+  if (line === offered && document.querySelector(".copies")) return;
+  const item = line.closest("li");
+  const { at } = item.dataset;
   if (at === undefined) return;
-  const tools = document.createElement("span");
+  document.querySelector(".copies")?.remove();
+  offered = line;
+  const tools = document.createElement("div");
   tools.className = "copies";
-  const base = line.closest(".json").dataset.base;
+  const { base } = line.closest(".json").dataset;
   tools.append(button("Copy value", (made) => copyFrom(`${base}?as=json&at=${at}`, "Value", made, true)));
   const path = pathOf(line);
   if (path) tools.append(button("Copy path", (made) => copy(path, `Path ${path}`, made)));
-  line.append(tools);
+  const details = line.parentElement;
+  (line.tagName === "SUMMARY" && !details.open ? details : line).after(tools);
 }
 
 function step(from, by) {
@@ -59,4 +64,10 @@ export function startTree() {
       if (line) offer(line);
     });
   }
+  document.addEventListener("toggle", (event) => {
+    const line = event.target.querySelector(":scope > summary");
+    if (line !== offered) return;
+    offered = undefined;
+    offer(line);
+  }, true);
 }
