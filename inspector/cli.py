@@ -142,11 +142,22 @@ def _serve(options: argparse.Namespace) -> int:
     if not config.paths:
         print(NOTHING_TO_SERVE, end="", file=sys.stderr)
         return 2
+    _say_unknown(config)
     return _run(config, opens=options.open)
 
 
+def _say_unknown(config: Config) -> None:
+    """Which names of --allow-retry no database has, as far as can be seen at the start."""
+    from runs.catalogue import Catalogue
+
+    known = {database.slug for database in Catalogue(config.paths).databases()}
+    for name in config.retry:
+        if name not in known:
+            print(f"durascope: no database is called {name} yet", file=sys.stderr)
+
+
 def _demo(options: argparse.Namespace) -> int:
-    from runs.demo import prepared
+    from runs.demo import SLUGS, prepared
 
     config = _configured(options)
     # Until gunicorn takes over, a signal ends the process through the context below, which removes what it made.
@@ -154,7 +165,11 @@ def _demo(options: argparse.Namespace) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _ended)
     with prepared() as folder:
-        return _run(replace(config, paths=(str(folder),)), opens=options.open)
+        config = replace(config, paths=(str(folder),))
+        if config.is_local:
+            # These are copies: retrying them is what they are for. What is kept of it goes with them.
+            config = replace(config, retry=SLUGS, state=str(folder.parent / "state"))
+        return _run(config, opens=options.open)
 
 
 def _ended(number: int, _frame: FrameType | None) -> None:
@@ -197,7 +212,6 @@ def _run(config: Config, *, opens: bool) -> int:
 
 def _prepare_retrying(config: Config) -> None:
     """Makes our state ready, and has jobs go on that were interrupted. Raises BadConfiguration where retrying can't be allowed."""
-    from runs.catalogue import Catalogue
     from runs.home import JOBS_SLUG
     from runs.state import place
 
@@ -208,10 +222,6 @@ def _prepare_retrying(config: Config) -> None:
         )
     if JOBS_SLUG in config.retry:
         raise BadConfiguration(f"{JOBS_SLUG} is our own: its runs go on by themselves.")
-    known = {database.slug for database in Catalogue(config.paths).databases()}
-    for name in config.retry:
-        if name not in known:
-            print(f"durascope: no database is called {name} yet", file=sys.stderr)
     place.prepare()
     from runs import jobs  # it has models: only once Django is set up
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 PACKED = Path(__file__).parent / "databases"
 LIVE = "live-shop.sqlite"
+SLUGS = (*sorted(packed.name.removesuffix(".sqlite.xz") for packed in PACKED.glob("*.xz")), Path(LIVE).stem)
 STOP_SECONDS = 5  # how long the application may take to end before it is killed
 
 
