@@ -169,7 +169,9 @@ def _sentence(text: str) -> str:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    # Only a word begins a sentence: a name such as shipping_failed stays as it was recorded.
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first.isalpha() else text
 
 
 def _join(*parts: str) -> str:
