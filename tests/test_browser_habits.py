@@ -221,6 +221,12 @@ def test_forced_colours_leave_the_glyph_and_the_word(browser: Browser, site: Ser
             picture(shown, name)
 
 
+def test_a_log_line_keeps_its_lines(browser: Browser, site: Served) -> None:
+    with page(browser, site.url) as shown:
+        shown.goto(f"/db/shop/runs/{FULFIL}/logs/?level=debug")
+        assert shown.locator(".logs code").inner_text() == "customer note: Ring twice\nthen wait 5 minutes"
+
+
 def _sizes() -> Iterator[tuple[int, int]]:
     yield 320, 256  # 1280 × 1024 at 400 %
     yield 360, 780

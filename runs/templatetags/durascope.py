@@ -261,6 +261,7 @@ def favicon_for(state: object) -> str:
 
 
 register.filter("status_bar", drawing.status_bar)
+register.filter("attempts_bar", drawing.attempts_bar)
 register.filter("ledger_bar", drawing.ledger_bar)
 register.filter("swatch", drawing.swatch)
 register.filter("axis", drawing.axis)

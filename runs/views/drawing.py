@@ -9,9 +9,11 @@ from runs import wording
 from runs.records import Histogram, Status
 from runs.timeline import Ledger, Pattern, Row, Scale, Segment, Timeline, Tone
 from runs.timeline.scale import RIGHT
+from runs.timeline.spans import tone as tone_of
 
 MINIMAP_LINES = 40  # what lies closer is drawn as one
 SMALLEST_DOT = 0.1  # per cent of the minimap
+MOST_CELLS = 8  # of a bar of attempts
 BLOCK = 100  # rows one <svg> carries
 SMALLEST = 2.0  # per cent of a status bar
 _FADE = {
@@ -64,6 +66,19 @@ def _status_parts(counts: Mapping[Status, int], total: int) -> Iterator[str]:
         else:
             yield f'<rect class="{css}" x="{_n(x)}%" width="{_n(drawn)}%" height="10"/>'
         x += width
+
+
+def attempts_bar(attempts: int | None, status: Status) -> SafeString:
+    """An attempt a cell, those that did not end the run before the one that did, or is at it; empty for a single one."""
+    if not attempts or attempts < 2:
+        return _svg([])
+    cells = min(attempts, MOST_CELLS)
+    step = 100 / cells
+    parts = [f'<svg class="bar tried" role="img" aria-label="{attempts:,} attempts">']
+    for position in range(cells):
+        css = f"c-{tone_of(status).value}" if position == cells - 1 else "c-retry"
+        parts.append(f'<rect class="f {css}" x="{_n(position * step)}%" width="{_n(step - 8 / cells)}%" height="10"/>')
+    return _svg([*parts, "</svg>"])
 
 
 def sparkline(values: Sequence[int], label: str) -> SafeString:
