@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 
 from runs import lookup, wording
 from runs.api import shapes
-from runs.catalogue import Catalogue, Database
+from runs.catalogue import Catalogue, only
 from runs.diagnosis import diagnose, known_until
 from runs.engines.base import Engine
-from runs.errors import DatabaseNotFound, DurascopeError
+from runs.errors import DurascopeError
 from runs.filters import Filter
 from runs.fleet import Entry, survey
 from runs.paging import write_cursor
@@ -69,7 +69,7 @@ def runs(
     spec: str, query: Mapping[str, Sequence[str]], *, limit: int, after: str | None = None, as_json: bool = False
 ) -> int:
     """Prints the newest runs that the query's filters ask for. Raises DurascopeError."""
-    database = _one(spec)
+    database = only(spec)
     where = Filter.from_query(query)
     page = database.read(lambda engine: engine.runs(where, lookup.cursor(engine, after), limit))
     following = write_cursor(page.next)
@@ -88,7 +88,7 @@ def runs(
 
 def show(spec: str, run_id: str, *, as_json: bool = False) -> int:
     """Prints one run: what happened in words, and its timeline. Raises DurascopeError."""
-    database = _one(spec)
+    database = only(spec)
     run, steps, newest = database.read(lambda engine: _one_run(engine, run_id))
     if as_json:
         _print_json(shapes.detail_object(database.slug, run, steps))
@@ -103,17 +103,6 @@ def _one_run(engine: Engine, run_id: str) -> tuple[Run, tuple[Step, ...], dateti
     """The run, its steps, and the newest event of the database where an unfinished run is drawn up to it."""
     run = engine.run(run_id)
     return run, engine.steps(run_id), None if run.status.finished else engine.overview().last_event_at
-
-
-def _one(spec: str) -> Database:
-    found = Catalogue((spec,)).databases()
-    if len(found) != 1:
-        names = ", ".join(database.slug for database in found[:10])
-        raise DatabaseNotFound(
-            f"{spec} leads to {len(found)} databases: {names}." if found else f"There is none in {spec}.",
-            remedy="Name one file.",
-        )
-    return found[0]
 
 
 def _entry(entry: Entry) -> tuple[str, ...]:
