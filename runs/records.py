@@ -305,12 +305,13 @@ class Relatives:
 class RunDigest:
     """A run as comparing two databases sees it: small, so that all runs of two databases fit into memory.
 
-    Instants and ``duration`` (as Run.duration) are microseconds, instants since 1970. ``history`` (16 bytes) is a digest of the part
-    that an engine never changes once it is written: two runs with equal ones have equal ``Mark``s; ``events`` counts these and
-    ``last_at`` is the newest of them. ``content`` (16 bytes) leaves out clocks, the ids of runs and what else differs between two
-    machines: runs with equal ones took the same steps with the same results. ``input`` is a digest of the stored
+    Instants and ``duration`` (as Run.duration) are microseconds, instants since 1970. ``history`` (16 bytes) is a digest of the
+    part that an engine never changes once it is written: two runs with equal ones have equal ``Mark``s; ``events`` counts these
+    and ``last_at`` is the newest of them. ``content`` (16 bytes) leaves out clocks, the ids of runs and what else differs
+    between two machines: runs with equal ones took the same steps with the same results. ``input`` is a digest of the stored
     input, empty where there is none. ``ordinal`` is the place within the parent: a step's ordinal, or a join set and an index.
-    ``dedup`` is what the caller gave to tell the run from others (a deduplication id, an idempotency key). ``scheduled``: started by the clock.
+    ``dedup`` is what the caller gave to tell the run from others (a deduplication id, an idempotency key). ``scheduled``:
+    started by the clock.
     """
 
     id: str
@@ -346,7 +347,8 @@ class StepSample:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Some runs by id, in the order of its UTF-8 bytes, with samples of their steps by name. ``more``: the last one is not the end."""
+    """Some runs by id, in the order of its UTF-8 bytes, with samples of their steps by name. ``more``: the last one is not the
+    end."""
 
     runs: tuple[RunDigest, ...]
     steps: Mapping[str, StepSample]

@@ -73,8 +73,8 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person may choose. ``match``: ``auto`` climbs down the whole ladder, a rung uses that one alone. ``path`` leads into the
-    input (``$.order_id``). ``ignore`` are paths into payloads that do not count (``$.created_at``, ``$..id``)."""
+    """What a person may choose. ``match``: ``auto`` climbs down the whole ladder, a rung uses that one alone. ``path`` leads
+    into the input (``$.order_id``). ``ignore`` are paths into payloads that do not count (``$.created_at``, ``$..id``)."""
 
     match: str = "auto"
     path: str = ""
@@ -99,7 +99,8 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Runs, never events. ``by`` has every rung; ``verdicts`` every verdict; ``ambiguous`` and ``scheduled`` count runs of both sides."""
+    """Runs, never events. ``by`` has every rung; ``verdicts`` every verdict; ``ambiguous`` and ``scheduled`` count runs of both
+    sides."""
 
     matched: int
     by: dict[Rung, int]
@@ -114,7 +115,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """How far one side is ahead: runs that are only there, runs that went on there, events more, and time between the last events."""
+    """How far one side is ahead: runs that are only there, runs that went on there, events more, and time between the last
+    events."""
 
     new_runs: int
     went_on: int
@@ -224,8 +226,8 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two databases, compared. ``alike_until`` is the newest instant up to which both recorded the same; ``evidence`` are sentences for
-    the relation; ``notes`` say what was not compared, and why. ``all_runs`` sums up the workflows."""
+    """Two databases, compared. ``alike_until`` is the newest instant up to which both recorded the same; ``evidence`` are
+    sentences for the relation; ``notes`` say what was not compared, and why. ``all_runs`` sums up the workflows."""
 
     a: Side
     b: Side

@@ -110,8 +110,8 @@ class Engine(Protocol):
         """One body, at most BODY_LIMIT bytes of it. Raises RunNotFound or PayloadNotFound."""
 
     def digests(self, after: str, limit: int) -> Digests:
-        """At most ``limit`` runs, children too, by id from the one after ``after``: all of a database, in parts short enough to disturb
-        no engine. The samples are of the steps of these runs."""
+        """At most ``limit`` runs, children too, by id from the one after ``after``: all of a database, in parts short enough to
+        disturb no engine. The samples are of the steps of these runs."""
 
     def marks(self, run_id: str) -> tuple[Mark, ...]:
         """The run's unchanging events, oldest first. Raises RunNotFound."""
@@ -120,8 +120,8 @@ class Engine(Protocol):
         """The inputs of these runs, by id; runs without one, or that there are not, are absent."""
 
     def contents(self, run_id: str) -> Mapping[str, bytes]:
-        """A digest (16 bytes) of the stored bytes of every payload of the run and of its steps, by the payload's name: equal ones hold
-        the same, different ones may. Raises RunNotFound."""
+        """A digest (16 bytes) of the stored bytes of every payload of the run and of its steps, by the payload's name: equal
+        ones hold the same, different ones may. Raises RunNotFound."""
 
     def sections(self) -> tuple[Section, ...]:
         """What the database says beside its runs: workflows, queues, schedules, versions, deployments, components, migrations."""
