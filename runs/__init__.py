@@ -26,6 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("links", "lookup", "fleet"),
     ("merge", "histogram"),
     ("timeline",),
+    ("compare",),
+    ("comparing",),
     ("diagnosis",),
     ("state",),
     ("retrying",),

@@ -169,7 +169,8 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one workflow, or steps of one name, on both sides. ``evidence`` says in words what a change rests on."""
+    """Runs of one workflow, or steps of one name, on both sides. Durations are of what succeeded. ``evidence`` says in words what a
+    change rests on; ``retried`` counts steps that were tried more than once."""
 
     name: str
     a_count: int
@@ -182,6 +183,8 @@ class Group:
     failures: Change
     durations: Change
     evidence: str
+    a_retried: int = 0
+    b_retried: int = 0
 
 
 @dataclass(frozen=True, slots=True)
