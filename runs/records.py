@@ -4,7 +4,7 @@ A *run* is one execution; its *steps* are the units recorded inside it; an *atte
 a position and a time; a *payload* says where a body lies and how large it is, never what is in it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -339,7 +339,7 @@ class StepSample:
     """The finished steps of one name: how long they took, in microseconds, where that is known, and how many failed or were tried
     more than once, of ``count``."""
 
-    durations: tuple[int, ...]
+    durations: Sequence[int]
     count: int
     failed: int
     retried: int

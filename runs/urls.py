@@ -4,7 +4,7 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from runs import addresses
-from runs.views import database, fleet, markdown, pages, payload, retry, run, runs, search
+from runs.views import compare, compare_run, database, fleet, markdown, pages, payload, retry, run, runs, search
 
 
 class Segment(StringConverter):
@@ -37,6 +37,17 @@ urlpatterns = [
     path("db/<db:slug>/", database.database),
     path("db/<db:slug>/runs/", runs.runs),
     path("db/<db:slug>/runs/<id:segment>/", run.run),
+    path("compare/", compare.choose),
+    path("compare/run/", compare_run.run),
+    path("compare/runs/", compare.pairs),
+    path("compare/lone/", compare.lone),
+    path("compare/steps/", compare.steps),
+    path("compare/errors/", compare.errors),
+    path("compare/settings/", compare.settings),
+    path("compare/integrity/", compare.integrity),
+    path("compare/export/", compare.export),
+    path("compare/again/", compare.again),
+    path("compare/cancel/", compare.cancel),
     path("retries/", retry.index),
     path("retries/<int:number>/", retry.retry),
     path("db/<db:slug>/runs/<id:segment>/retry/", retry.plan),

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, sync_playwright
 from runs import appending, engines
 from runs.catalogue import served
 from runs.jobs import waking
-from tests import browsing, serving
+from tests import browsing, pairing, serving
 
 TESTS = Path(__file__).parent
 # A test asks in one snapshot what a person asks in hundreds, on a machine that may be busy.
@@ -120,6 +120,12 @@ def read(
         return ask(unpacked(name), work)
 
     return get
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs to compare with one another, of a real DBOS application. Only to be read."""
+    return pairing.make(tmp_path_factory.mktemp("pairs") / "pairs.sqlite")
 
 
 @pytest.fixture

@@ -36,26 +36,21 @@ def spread(durations: Sequence[int]) -> Spread:
     return Spread(len(ordered), _percentile(ordered, 0.5), _percentile(ordered, _TAIL))
 
 
-def compare_rates(a: Rate, b: Rate, noun: str = "failed") -> tuple[Change, str]:
+def compare_rates(a: Rate, b: Rate) -> tuple[Change, str]:
     """Whether more fail in B, or fewer; and in words what that rests on."""
     if min(a.of, b.of) < FEWEST:
-        return Change.TOO_FEW, f"{noun}: too few to tell, {a.of:,} in A and {b.of:,} in B; {FEWEST} are needed"
+        return Change.TOO_FEW, f"failures: {_too_few(a.of, b.of)}"
     low, high = _difference(a, b, _SURE)
-    interval = f"99 % interval of the difference {_points(low)} to {_points(high)} points"
-    words = f"{noun} {_percent(a)} → {_percent(b)}, {interval}"
-    if low > 0:
-        return Change.WORSE, words
-    return (
-        (Change.BETTER, words)
-        if high < 0
-        else (Change.SAME, f"{noun} {_percent(a)} → {_percent(b)}, no more than noise")
-    )
+    if low <= 0 <= high:
+        return Change.SAME, "failures differ by no more than noise" if a.value != b.value else "failures alike"
+    words = f"failed {_percent(a)} → {_percent(b)}, 99 % interval of the difference {_points(low)} to {_points(high)} points"
+    return Change.WORSE if low > 0 else Change.BETTER, words
 
 
 def compare_durations(a: Sequence[int], b: Sequence[int], tolerance: Tolerance) -> tuple[Change, str]:
     """Whether B is slower or faster, in its middle or in its tail, beyond the tolerance; and in words what that rests on."""
     if min(len(a), len(b)) < FEWEST:
-        return Change.TOO_FEW, f"durations: too few to tell, {len(a):,} in A and {len(b):,} in B; {FEWEST} are needed"
+        return Change.TOO_FEW, f"durations: {_too_few(len(a), len(b))}"
     first, second = sorted(a), sorted(b)
     shifts = {
         share: _beyond(_percentile(first, share) or 0, _percentile(second, share) or 0, tolerance)
@@ -66,11 +61,12 @@ def compare_durations(a: Sequence[int], b: Sequence[int], tolerance: Tolerance) 
     if shifts[_TAIL] and _apart(first, second):
         return _changed(shifts[_TAIL]), _words("p95", first, second, _TAIL, "99 % intervals lie apart")
     if any(shifts.values()):
-        return Change.SAME, "durations: no more than noise"
-    return (
-        Change.SAME,
-        f"durations inside the tolerance of {tolerance.ratio * 100:.3g} % and {duration(tolerance.floor)}",
-    )
+        return Change.SAME, "durations differ by no more than noise"
+    return Change.SAME, "durations inside the tolerance"
+
+
+def _too_few(a: int, b: int) -> str:
+    return f"too few to tell, {a:,} in A and {b:,} in B, {FEWEST} are needed"
 
 
 def _wilson(part: int, of: int, z: float) -> tuple[float, float]:

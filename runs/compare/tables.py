@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from runs.compare.records import Change, Group, Tolerance
-from runs.compare.statistics import compare_durations, compare_rates, rate, spread
+from runs.compare.statistics import FEWEST, compare_durations, compare_rates, rate, spread
 from runs.records import RunDigest, Status, StepSample
 
 MOST = 1000  # workflows or names of steps that are told apart
@@ -97,10 +97,18 @@ def _group(name: str, a: _Sample, b: _Sample, matched: int, tolerance: Tolerance
         b_took=spread(b.measured),
         failures=failures,
         durations=durations,
-        evidence=f"{about_failures}; {about_durations}",
+        evidence=_evidence(a, b, failures, about_failures, durations, about_durations),
         a_retried=a.retried,
         b_retried=b.retried,
     )
+
+
+def _evidence(
+    a: _Sample, b: _Sample, failures: Change, about_failures: str, durations: Change, about_durations: str
+) -> str:
+    if failures is durations is Change.TOO_FEW:
+        return f"{a.finished:,} finished in A, {b.finished:,} in B: {FEWEST} are needed"
+    return f"{about_failures}; {about_durations}"
 
 
 def _weight(group: Group) -> tuple[int, int, str]:
