@@ -135,7 +135,7 @@ runs = some.builds(
     ordinal=some.sampled_from(("", "1", "2")),
     scheduled=some.booleans(),
 )
-sides = some.lists(runs, max_size=12)
+sides = some.lists(runs, max_size=12, unique_by=lambda each: each.id)
 STORED = {b"1": {"n": 1}, b"2": {"n": 1.0}}
 
 
@@ -144,8 +144,7 @@ def test_every_run_is_in_exactly_one_place_and_swapping_the_sides_mirrors(
     ones: list[RunDigest], others: list[RunDigest], rung: str
 ) -> None:
     a, b = reading(*ones), reading(*others)
-    of_a = {each.id: STORED[each.input] for each in ones if each.input and a.runs[each.id] is each}
-    of_b = {each.id: STORED[each.input] for each in others if each.input and b.runs[each.id] is each}
+    of_a, of_b = ({each.id: STORED[each.input] for each in side if each.input} for side in (ones, others))
     found = matched(a, b, of_a, of_b, match=rung, path="$.n")
     places = Counter(("a", pair.a.id) for pair in found.pairs)
     places.update(("b", pair.b.id) for pair in found.pairs)

@@ -117,7 +117,7 @@ def test_both_sides_are_links_and_can_be_swapped(asker: Asker) -> None:
 def test_a_run_leads_to_what_it_can_be_compared_with(ask: Callable[..., Asker], pairs: Path, tmp_path: Path) -> None:
     twin = Path(shutil.copy(pairs, tmp_path / "twin.sqlite"))
     asker = ask(f"pairs={pairs}", twin)
-    run = get(asker, "/db/pairs/runs/lighter/")
+    run = get(asker, "/db/pairs/runs/spelled/")
     link = re.search(r'href="([^"]+)">Compare with…', run)
     assert link is not None
     page = get(asker, unescape(link[1]))

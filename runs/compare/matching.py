@@ -65,6 +65,9 @@ class _Side:
     def top(self, run: RunDigest) -> bool:
         return run.parent is None or run.parent not in self.all
 
+    def at_top(self, run_id: str) -> bool:
+        return run_id in self.all and self.top(self.all[run_id])
+
 
 def match(
     a: Reading, b: Reading, options: Options, a_inputs: InputsOf, b_inputs: InputsOf, progress: Progress
@@ -125,7 +128,7 @@ class _Ladder:
         if wanted in (AUTO, Rung.ID):
             self._by_id(self.a.left)
         if wanted == Rung.ORDINAL:
-            self._by_id([run_id for run_id, run in self.a.left.items() if self.a.top(run)])
+            self._by_id([run_id for run_id in self.a.left if all(side.at_top(run_id) for side in (self.a, self.b))])
         if wanted == Rung.ID or not (self.a.left and self.b.left):
             return
         for side in (self.a, self.b):
@@ -154,8 +157,8 @@ class _Ladder:
                     )
         if remain := len(self.a.ambiguous) + len(self.b.ambiguous):
             yield (
-                f"{plural(remain, 'run')} {'remains' if remain == 1 else 'remain'} ambiguous: more runs on one side than on the other"
-                " have the same in common; they were paired in time."
+                f"{plural(remain, 'run')} {'is' if remain == 1 else 'are'} ambiguous: more runs of one side than of the other have"
+                " the same in common; they were paired in time, and these remain."
             )
 
     def _by_id(self, ids: Iterable[str]) -> None:

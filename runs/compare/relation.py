@@ -226,8 +226,11 @@ def _new(mine: Reading, other: Reading) -> _New:
     kept_since = min((run.created_at for run in other.runs.values() if run.status.finished), default=0)
     if not only or (other.last_at or 0) < (mine.last_at or 0):
         return _New(only, [])
-    removed = [run for run in only if run.status.finished and run.created_at < kept_since]
-    return _New([run for run in only if not (run.status.finished and run.created_at < kept_since)], removed)
+    new: list[RunDigest] = []
+    removed: list[RunDigest] = []
+    for run in only:  # instants of one second may be one
+        (removed if run.status.finished and run.created_at <= kept_since else new).append(run)
+    return _New(new, removed)
 
 
 def _alike_until(
@@ -310,8 +313,8 @@ def _evidence(
         if side.removed:
             until = rfc3339(from_epoch_us(max(run.created_at for run in side.removed)))
             yield (
-                f"{plural(len(side.removed), 'finished run')} of {name} created until {until} {other} no longer has: all are older"
-                " than its oldest, as after a clean-up."
+                f"{plural(len(side.removed), 'finished run')} of {name} created until {until} {other} no longer has: none is"
+                " newer than its oldest, as after a clean-up."
             )
     if alike_until is not None:
         yield f"Both recorded the same up to {rfc3339(from_epoch_us(alike_until))}."

@@ -3,7 +3,7 @@
 The canonical form of a value leaves out how it was written: the order of keys, the spelling of a number, the mark of a type that
 says nothing about the value (a tuple for a list, WIT's ``u32``), and whatever the paths of an ignore list lead to.
 
-A path is a JSONPath (RFC 9535) without filters and slices: ``$.order_id``, ``$['a key']``, ``$.lines[0]``, ``$.*``, ``$..created_at``.
+A path is a JSONPath (RFC 9535) without filters and slices: ``$.order_id``, ``$['a key']``, ``$.lines[0]``, ``$.*``, ``$..id``.
 """
 
 import json

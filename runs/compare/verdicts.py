@@ -1,7 +1,7 @@
 """What became of each step that two runs were aligned by: a verdict, and words for what changed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol
@@ -165,7 +165,9 @@ def changed_ends(a: Run, b: Run, slots: Sequence[Slot], tolerance: Tolerance) ->
     named = [slot.name for slot in slots if not slot.same]
     if a.status is not b.status and not _told(a.status, b.status, named):
         named.append("status")
-    if slower(a.duration, b.duration, tolerance):
+    # Where a run's own clock is whole seconds, a second more or less says nothing.
+    blur = timedelta(seconds=1) if a.coarse or b.coarse else timedelta()
+    if slower(a.duration, b.duration, replace(tolerance, floor=tolerance.floor + blur)):
         named.append("time")
     return tuple(named)
 

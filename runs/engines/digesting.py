@@ -20,8 +20,10 @@ SIZE = 16  # bytes of a digest
 INLINE = (
     16 * 1024
 )  # bytes of a value that is fetched with its row; a larger one comes alone, and only its digest is kept
-SLICE = 8_000  # rows in one statement, and in one piece of a run's digest
-PART = 12_000  # rows after which a part ends, whatever its limit: about 50 ms
+SLICE = 6_000  # rows in one statement, and in one piece of a run's digest
+PART = 6_000  # rows of a part, but for the rest of its last run
+RUNS = 1_000  # of a part, whatever its limit
+EVER = b""  # SQLite sorts every text before it
 
 _END_OF_TIME = 253_402_300_800_000  # milliseconds since 1970: beyond, Python has no instants
 

@@ -20,7 +20,7 @@ from runs.engines.dbos.spans import spans
 from runs.engines.dbos.values import created, instant, optional, text, whole
 from runs.engines.dbos.vocabulary import GET_RESULT, MESSAGES, NO_TOPIC, SLEEP, WAITS, status_of
 from runs.engines.digesting import (
-    PART,
+    RUNS,
     Digester,
     Samples,
     advancing,
@@ -86,17 +86,13 @@ class _Start:
 
 def digests(snapshot: Snapshot, after: str, limit: int) -> Digests:
     """A part: fewer runs than ``limit`` where they have very many steps. Raises Unreadable where ids are not in order."""
-    found = heads(snapshot, after, limit + 1)
+    found, more = heads(snapshot, after, min(limit, RUNS))
     advancing([each.id for each in found], after)
-    more, found = len(found) > limit, found[:limit]
     if not found:
         return Digests((), {}, more=False)
     part = _Part(snapshot, found)
-    end = part.read_steps()
-    if end is not None:
-        place = end.encode("utf-8", "surrogatepass")
-        found, more = [each for each in found if each.id.encode("utf-8", "surrogatepass") <= place], True
-    part.read_others(found[-1].id)
+    part.read_steps()
+    part.read_others()
     runs = part.runs(found)
     part.sample_children(runs)
     return Digests(runs, part.samples.all(), more)
@@ -118,21 +114,14 @@ class _Part:
         self._spans = spans(snapshot, forks)
         self._copied = {(text(run), number) for run, number in snapshot.rows_of(_COPIED, forks)}
 
-    def read_steps(self) -> str | None:
-        """The last run whose steps were read, where that was enough for one part."""
-        taken, before = 0, ""
-        for value, rows in rows_of(self._snapshot, STEPS, self._first, self._last):
-            run = text(value)
-            if taken >= PART and run != before:
-                return before
-            taken, before = taken + len(rows), run
-            if head := self._heads.get(run):
+    def read_steps(self) -> None:
+        for run, rows in rows_of(self._snapshot, STEPS, self._first, self._last):
+            if head := self._heads.get(text(run)):
                 self._take_steps(head, rows)
-        return None
 
-    def read_others(self, last: str) -> None:
+    def read_others(self) -> None:
         for table in others(self._snapshot):
-            for run, rows in rows_of(self._snapshot, table, self._first, last):
+            for run, rows in rows_of(self._snapshot, table, self._first, self._last):
                 if text(run) in self._heads:
                     self._take(table, self._found.setdefault(text(run), _Found()), list(zip(*rows, strict=True)))
 

@@ -16,7 +16,7 @@ from runs.engines.base import BODY_LIMIT
 from runs.engines.dbos.listing import ERROR_LIMIT
 from runs.engines.dbos.snapshot import Row, Snapshot, composed
 from runs.engines.dbos.values import optional, text
-from runs.engines.digesting import INLINE, SLICE, by_run, digest_of, digest_of_bytes, packed
+from runs.engines.digesting import EVER, INLINE, PART, SLICE, by_run, digest_of, digest_of_bytes, packed
 from runs.sources.base import Value
 
 _MADE = (
@@ -41,8 +41,11 @@ LEFT JOIN {schema}workflow_output r ON r.workflow_uuid = s.workflow_uuid
     .replace("{read_output}", BODY.replace("{body}", "{output}"))
     .replace("{read_error}", BODY.replace("{body}", "{error}"))
 )
-# Texts alone: nothing else is an id, and every text lies before the empty blob.
-NEXT_HEADS = HEADS + "WHERE s.workflow_uuid > :after AND s.workflow_uuid < x'' ORDER BY s.workflow_uuid LIMIT :limit"
+NEXT_HEADS = HEADS + "WHERE s.workflow_uuid > :after AND s.workflow_uuid <= :last ORDER BY s.workflow_uuid LIMIT :limit"
+_FULL = """
+SELECT max(o.workflow_uuid), count(*) FROM (SELECT o.workflow_uuid FROM {schema}operation_outputs o
+  WHERE o.workflow_uuid > :after ORDER BY o.workflow_uuid LIMIT :part) o
+"""
 ONE_HEAD = HEADS + "WHERE s.workflow_uuid = :run"
 
 LARGE = "SELECT substr(CAST({body} AS BLOB), 1, :most), octet_length({body}) FROM {schema}"
@@ -245,10 +248,18 @@ def others(snapshot: Snapshot) -> list[Table]:
     ]
 
 
-def heads(snapshot: Snapshot, after: str, limit: int) -> list[Head]:
-    """The runs after an id, in the order of their ids."""
-    rows = snapshot.rows(NEXT_HEADS, {"after": after, "limit": limit, "inline": INLINE})
-    return [_head(snapshot, row) for row in rows]
+def heads(snapshot: Snapshot, after: str, limit: int) -> tuple[list[Head], bool]:
+    """At most ``limit`` runs after an id, in the order of their ids, fewer where their steps fill a part; and whether more follow.
+
+    Texts alone: nothing else is an id of a run.
+    """
+    ((last, steps),) = snapshot.rows(_FULL, {"after": after, "part": PART})
+    full = steps == PART
+    params: dict[str, Value] = {"after": after, "limit": limit + 1, "inline": INLINE}
+    rows = snapshot.rows(NEXT_HEADS, {**params, "last": last if full else EVER})
+    if full and not rows:  # steps without runs
+        rows, full = snapshot.rows(NEXT_HEADS, {**params, "last": EVER}), False
+    return [_head(snapshot, row) for row in rows[:limit]], full or len(rows) > limit
 
 
 def head(snapshot: Snapshot, run_id: str) -> Head | None:

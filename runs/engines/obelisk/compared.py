@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterator, Mapping
 
 from runs.engines.base import BODY_LIMIT
 from runs.engines.digesting import (
+    EVER,
     INLINE,
     PART,
+    RUNS,
     SLICE,
     Digester,
     Samples,
@@ -36,7 +38,10 @@ Values = tuple[Value, ...]
 LARGEST_INPUT = 1024 * 1024  # bytes of an input that is read among hundreds
 
 _NEXT = """SELECT $columns FROM {schema}t_state s
-WHERE s.execution_id > :after AND s.execution_id < x'' ORDER BY s.execution_id LIMIT :limit"""
+WHERE s.execution_id > :after AND s.execution_id <= :last ORDER BY s.execution_id LIMIT :limit"""
+
+_FULL = """SELECT max(n.execution_id), count(*) FROM (SELECT l.execution_id FROM {schema}t_execution_log l
+    WHERE l.execution_id > :after ORDER BY l.execution_id LIMIT :part) n"""
 
 # What happened without what differs between two runs of the same: {"type": …, "join_set_id": …, "request": {…}}.
 _EVENT = """json_remove($event, '$$.run_expires_at', '$$.value', '$$.execution_id', '$$.target_execution_id',
@@ -138,23 +143,14 @@ _TEMPORARY = frozenset({
 
 def digests(snapshot: Snapshot, after: str, limit: int) -> Digests:
     """A part: fewer runs than ``limit`` where their histories are long. Raises Unreadable where ids are not in order."""
-    params = present(snapshot) | {"after": after, "limit": limit + 1}
-    states = [Row(*values) for values in snapshot.rows(_NEXT, params, columns=COLUMNS)]
+    states, more = _states(snapshot, after, min(limit, RUNS))
     advancing([each.id for each in states], after)
-    more, states = len(states) > limit, states[:limit]
     if not states:
         return Digests((), {}, more=False)
-    first, logs = states[0].id, {each.id: _Log() for each in states}
-    taken, before = 0, ""
-    for value, rows in _log(snapshot, first, states[-1].id):
-        run = text(value)
-        if taken >= PART and run != before:
-            states, more = [each for each in states if each.id.encode() <= before.encode()], True
-            break
-        taken, before = taken + len(rows), run
-        if run in logs:
-            logs[run].add(rows)
-    last = states[-1].id
+    first, last, logs = states[0].id, states[-1].id, {each.id: _Log() for each in states}
+    for value, rows in _log(snapshot, first, last):
+        if text(value) in logs:
+            logs[text(value)].add(rows)
     for value, rows in _responses(snapshot, first, last):
         if text(value) in logs:
             logs[text(value)].answered(rows)
@@ -167,6 +163,20 @@ def digests(snapshot: Snapshot, after: str, limit: int) -> Digests:
         if each.parent and state.state == "finished":
             samples.add(each.workflow, each.duration, each.status, retried=logs[each.id].retried)
     return Digests(tuple(found), samples.all(), more)
+
+
+def _states(snapshot: Snapshot, after: str, limit: int) -> tuple[list[Row], bool]:
+    """At most ``limit`` runs after an id, in the order of their ids, fewer where their logs fill a part; and whether more follow.
+
+    Texts alone: nothing else is an id of a run.
+    """
+    ((last, number),) = snapshot.rows(_FULL, {"after": after, "part": PART})
+    full = number == PART
+    params = present(snapshot) | {"after": after, "limit": limit + 1}
+    rows = snapshot.rows(_NEXT, {**params, "last": last if full else EVER}, columns=COLUMNS)
+    if full and not rows:  # rows without runs
+        rows, full = snapshot.rows(_NEXT, {**params, "last": EVER}, columns=COLUMNS), False
+    return [Row(*values) for values in rows[:limit]], full or len(rows) > limit
 
 
 def _digest_of_run(row: Row, log: _Log, clocked: bool, error: ErrorSummary | None) -> RunDigest:

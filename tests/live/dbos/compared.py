@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import uuid
+from contextlib import suppress
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
@@ -65,10 +66,8 @@ if __name__ == "__main__":
     for number in range(FIRST, FIRST + COUNT):
         with SetWorkflowID(f"{PREFIX}-{number}"):
             handle = DBOS.start_workflow(order, {"number": number, "amount": number * 10})
-        try:
+        with suppress(ValueError):
             handle.get_result()
-        except ValueError:
-            pass
     if known:
         # Both copies of a database that was copied while it waited end it, each in its own way.
         DBOS.send("waits", "go on", topic="go")
