@@ -53,6 +53,11 @@ FILTERS: tuple[Parameter, ...] = (
         "true: only runs without a parent. false: only those with one. Left out: both.",
         {"type": "string", "enum": ["true", "false"]},
     ),
+    query(
+        "recovered",
+        "false: without failed and cancelled runs of which a retry has succeeded. true: only those. Left out: both.",
+        {"type": "string", "enum": ["true", "false"]},
+    ),
 )
 DATABASES: Parameter = query(
     "db",
