@@ -124,7 +124,9 @@ def _text_lines(found: Comparison, checked: Sequence[Finding]) -> Iterator[str]:
 
 
 def _table(title: str, groups: Sequence[Group]) -> Iterator[str]:
-    rows = [(title, "runs A" if title == "workflow" else "A", "B", "failed A", "B", "p50 A", "B", "p95 A", "B", "")]
+    rows: list[tuple[str, ...]] = [
+        (title, "runs A" if title == "workflow" else "A", "B", "failed A", "B", "p50 A", "B", "p95 A", "B", "")
+    ]
     rows += [_row(group) for group in groups[: ROWS + 1]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -7,7 +7,7 @@ from pydantic import Field
 from runs.api.schemas import Instant, Seconds, Shape
 from runs.compare.records import Change, Relation, Rung, Verdict
 
-Share = Annotated[float, Field(description="A fraction of 1.", ge=0, le=1)]
+Share = Annotated[float, Field(description="A fraction of 1.")]
 
 
 class Ahead(Shape):

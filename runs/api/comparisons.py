@@ -45,7 +45,12 @@ _ERRORS = (400, 404, 422, 423, 503)
         202: comparison_schemas.Comparing,
         frozenset(_ERRORS): schemas.Problem,
     },
-    openapi_extra=parameters.described(*HOW, answer="How they are related, and what differs.", errors=_ERRORS),
+    openapi_extra=parameters.described(
+        *HOW,
+        answer="How they are related, and what differs.",
+        errors=_ERRORS,
+        begun="They are being compared: ask again.",
+    ),
 )
 def compare_databases(request: HttpRequest) -> object:
     """Kept until one of the files changes. Large ones are compared in the background: until then the answer is 202."""

@@ -53,6 +53,11 @@ FILTERS: tuple[Parameter, ...] = (
         "true: only runs without a parent. false: only those with one. Left out: both.",
         {"type": "string", "enum": ["true", "false"]},
     ),
+    query(
+        "recovered",
+        "false: without failed and cancelled runs of which a retry has succeeded. true: only those. Left out: both.",
+        {"type": "string", "enum": ["true", "false"]},
+    ),
 )
 DATABASES: Parameter = query(
     "db",
@@ -89,11 +94,14 @@ def described(
     answer: str,
     errors: Collection[int] = tuple(STATUSES),
     content: Mapping[str, Any] | None = None,
+    begun: str = "",
 ) -> dict[str, Any]:
     """What the OpenAPI document says of an operation beside what its signature says.
 
-    ``answer`` describes the answer with status 200, ``content`` its forms other than JSON.
+    ``answer`` describes the answer with status 200, ``content`` its forms other than JSON; ``begun`` one with 202, if there is one.
     """
     responses: dict[int, Any] = {status: {"description": STATUSES[status]} for status in errors}
     responses[200] = {"description": answer} | ({"content": content} if content else {})
+    if begun:
+        responses[202] = {"description": begun}
     return {"parameters": [dict(parameter) for parameter in parameters], "responses": responses}
