@@ -81,7 +81,7 @@ def parts(engine: Engine, limit: int) -> tuple[list[RunDigest], dict[str, tuple[
         for name, sample in part.steps.items():
             samples.setdefault(name, []).append(sample)
         after, more = (part.runs[-1].id if part.runs else after), part.more
-    summed = {
+    summed: dict[str, tuple[int, ...]] = {
         name: (
             sum(each.count for each in some),
             sum(each.failed for each in some),

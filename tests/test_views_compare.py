@@ -177,3 +177,19 @@ def test_only_our_own_pages_can_cancel_or_compare_again(client: Client) -> None:
         foreign = client.post(f"/compare/{name}/?a=shop&b=fork", headers={"origin": "http://127.0.0.1:9"})
         assert foreign.status_code == 403
     assert client.post("/compare/again/?a=shop&b=fork").status_code == 302
+
+
+def test_failed_runs_of_one_named_side_lead_to_the_plan_of_their_retry(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "/compare/runs/?a=shop&b=staging&verdict=differs&a_status=failed"
+    assert "Plan a retry" not in page(client, address)
+    monkeypatch.setenv("DURASCOPE_RETRY", "shop")
+    html = page(client, address)
+    assert re.findall(r"shown, in (\w): (\w+)</button>", html) == [("A", "shop")]
+    chosen = re.findall(r'name="run" value="([^"]+)"', html)
+    listed = re.findall(r'class="m3"><a href="/db/shop/runs/([^/]+)/', html)
+    assert chosen == [f"shop/{segment}" for segment in listed]
+    plan = client.post("/retries/plan/", {"run": chosen})
+    assert plan.status_code == 200
+    assert "Nothing is written before you confirm" in plan.content.decode()

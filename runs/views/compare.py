@@ -1,6 +1,6 @@
 """Two databases side by side: overview, pairs of runs, runs without a counterpart, steps, errors, settings, integrity."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -10,7 +10,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.safestring import mark_safe
 
-from runs import comparing, links
+from runs import comparing, links, retrying
+from runs.addresses import encode
 from runs.catalogue import Database, served
 from runs.compare import asking, words
 from runs.compare.records import Comparison, Options, Pair, Presence, Progress, Rung, Verdict
@@ -18,6 +19,7 @@ from runs.compare.store import Kept, PairFilter
 from runs.errors import BadFilter, MethodNotAllowed
 from runs.lookup import page_length, refuse_unknown, whole_number
 from runs.records import Status
+from runs.selection import Reference
 from runs.views.dumbbells import axis
 from runs.views.preferences import COOKIES, remember
 
@@ -68,6 +70,15 @@ class Asked:
         return f"&{text}" if text else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The failed runs of one side that a page shows, as the form that plans their retry names them."""
+
+    letter: str
+    slug: str
+    runs: tuple[str, ...]
+
+
 def choose(request: HttpRequest) -> HttpResponse:
     """``GET /compare/``: the overview; without both databases, a form to choose them."""
     if not (request.GET.get("a") and request.GET.get("b")):
@@ -84,8 +95,13 @@ def pairs(request: HttpRequest) -> HttpResponse:
     def more(kept: Kept) -> dict[str, object]:
         where = PairFilter(**given)
         rows = kept.pairs(where, after, limit + 1)
+        it = kept.comparison
         return {
             "rows": rows[:limit],
+            "offers": [
+                *_offer("A", it.a.slug, [(pair.a_run, pair.a_status) for pair in rows[:limit]]),
+                *_offer("B", it.b.slug, [(pair.b_run, pair.b_status) for pair in rows[:limit]]),
+            ],
             "next": rows[limit - 1].number if len(rows) > limit else None,
             "after": after,
             "count": kept.count_pairs(where),
@@ -109,15 +125,17 @@ def lone(request: HttpRequest) -> HttpResponse:
 
     def more(kept: Kept) -> dict[str, object]:
         rows = kept.lone(side, Presence(presence), after, limit + 1)
+        slug = getattr(kept.comparison, side).slug
         return {
             "rows": rows[:limit],
+            "offers": _offer(side.upper(), slug, [(row.run, row.status) for row in rows[:limit]]),
             "next": rows[limit - 1].number if len(rows) > limit else None,
             "after": after,
             "side": side,
             "presence": Presence(presence),
             "presence_words": words.PRESENCES[Presence(presence)].format(side=side.upper()),
             "presences": list(Presence),
-            "slug": getattr(kept.comparison, side).slug,
+            "slug": slug,
         }
 
     return _page(request, "lone", "runs/compare_lone.html", more, "after", "limit", "side", "presence")
@@ -190,6 +208,12 @@ def again(request: HttpRequest) -> HttpResponse:
     asked = _confirmed(request)
     comparing.forget(asked.a, asked.b, asked.options)
     return HttpResponseRedirect(f"{links.COMPARE}?{asked.kept}")
+
+
+def _offer(letter: str, slug: str, runs: Sequence[tuple[str, Status]]) -> list[Offer]:
+    """Planning the retry of those that failed, of this one side; empty where there are none, or retrying is off."""
+    failed = tuple(str(Reference(slug, encode(run))) for run, status in runs if status is Status.FAILED)
+    return [Offer(letter, slug, failed)] if failed and retrying.allowed(slug) else []
 
 
 def _part(request: HttpRequest) -> tuple[int, int]:
