@@ -90,11 +90,11 @@ def find_cause(
     before = rows[: first.number]
     if first.a and first.b and first.verdict is not RowVerdict.MOVED and not {"input", "kind"} & set(first.changed):
         return _at(first, _what(first), Cause.RESULT, (*_results(first, edit), _same_before(ends, before)))
-    if (order := _other_order(before)) is not None:
-        return _at(first, _what(first), Cause.RESULT, (order,))
-    seen = _commanded(first, edit)
+    seen, order = _commanded(first, edit), _other_order(before)
     if _other_code(ends):
-        return _at(first, _what(first), Cause.CODE, (seen, _versions(ends)))
+        return _at(first, _what(first), Cause.CODE, (seen, _versions(ends), order or ""))
+    if order is not None:
+        return _at(first, _what(first), Cause.RESULT, (order,))
     return _at(first, _what(first), Cause.NONDETERMINISM, (seen, _blame(ends, before)))
 
 

@@ -16,7 +16,7 @@ VERDICTS = {
 }
 CAUSES = {
     Cause.INPUT: "different input",
-    Cause.RESULT: "different result of an earlier step",
+    Cause.RESULT: "different result",
     Cause.CODE: "different code version",
     Cause.NONDETERMINISM: "non-deterministic code",
     Cause.TIMING: "only timing",

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from django.template import Library
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from runs import links, wording
 from runs.compare import words
@@ -19,6 +19,13 @@ register.filter("matching_bar", dumbbells.matching_bar)
 register.simple_tag(dumbbells.dumbbell, name="dumbbell")
 
 _UNIT = timedelta(microseconds=1)
+
+
+def signed(sign: str, word: str, *, loud: bool = False) -> SafeString:
+    """A verdict as its sign and a word. Few fonts have a stopwatch: it is drawn."""
+    drawn = mark_safe('<svg class="g"><use href="#g-scheduled"/></svg>') if sign == "⏱" else sign
+    css = "vd up" if loud else "vd"
+    return format_html('<span class="{}"><b aria-hidden="true">{}</b>{}</span>', css, drawn, word)
 
 
 @register.filter
@@ -52,12 +59,7 @@ def interval(found: Rate) -> str:
 def verdict(value: str) -> SafeString:
     """A pair's verdict as sign and word."""
     sign, word = words.VERDICTS[Verdict(value)]
-    if value == Verdict.TIMING:  # few fonts have the sign
-        return format_html(
-            '<span class="vd"><b><svg class="g" aria-hidden="true"><use href="#g-scheduled"/></svg></b>{}</span>', word
-        )
-    loud = " up" if value in (Verdict.REWRITTEN, Verdict.DIVERGED) else ""
-    return format_html('<span class="vd{}"><b aria-hidden="true">{}</b>{}</span>', loud, sign, word)
+    return signed(sign, word, loud=value in (Verdict.REWRITTEN, Verdict.DIVERGED))
 
 
 @register.filter

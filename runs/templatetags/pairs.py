@@ -14,6 +14,7 @@ from runs.compare.records import Cause
 from runs.compare.verdicts import StepRow
 from runs.compare.words import CAUSES
 from runs.records import Step
+from runs.templatetags.compare import signed
 from runs.templatetags.durascope import took
 from runs.views import lanes
 from runs.views.aligned import Item
@@ -37,7 +38,7 @@ def pair_bars(item: Item) -> SafeString:
 @register.filter
 def row_verdict(row: StepRow) -> SafeString:
     """A row's verdict as sign and words."""
-    return format_html('<span class="vd"><b aria-hidden="true">{}</b>{}</span>', row.verdict.sign, row.words)
+    return signed(row.verdict.sign, row.words)
 
 
 @register.filter
