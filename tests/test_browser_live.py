@@ -54,7 +54,7 @@ def watched(browser: Browser, path: Path, address: str) -> Iterator[tuple[Page, 
     now = "2026-11-22T13:08:00Z"
     with (
         served(f"zoo={path}", DURASCOPE_NOW=now) as site,
-        page(browser, site.url, reduced_motion="reduce") as shown,
+        page(browser, site.url, reduced_motion="reduce", alone=True) as shown,
         writing(path) as writer,
     ):
         counted = Counted(shown)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browsing import CHROMIUM, page, picture, scrolls_sideways
+from tests.browsing import NEEDS_CHROMIUM, page, picture, scrolls_sideways
 from tests.serving import served
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium was found")]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no javascript"])
