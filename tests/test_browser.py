@@ -15,9 +15,10 @@ FULFIL = "E_01M81XSRV51QV02BEC46G4C8W8"  # shop: ok-fulfil
 EXHAUSTED = "E_01M81XSRVXAH4GFECC8TYW89TA"  # shop: retries-exhausted
 
 
-@pytest.mark.parametrize("width", [360, 1440])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no javascript"])
+@pytest.mark.parametrize(
+    ("width", "theme", "javascript"),
+    [(360, "light", True), (1440, "dark", True), (360, "dark", False), (1440, "light", False)],
+)
 def test_a_person_finds_the_failing_step_and_reads_its_error(
     browser: Browser, site: Served, width: int, theme: str, javascript: bool
 ) -> None:

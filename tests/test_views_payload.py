@@ -87,7 +87,7 @@ def test_every_link_of_the_tree_leads_to_a_part(client: Client, path: Path) -> N
     shown = get(client, page("many"))
     links = {unescape(link) for link in re.findall(r'hx-get="([^"]+)"', shown)}
     assert len(links) > 10
-    for link in sorted(links)[:10]:
+    for link in sorted(links)[:3]:
         assert get(client, link, **{"HX-Request-Type": "partial"}).startswith("<li")
         assert "<html" in get(client, link)
 
