@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -26,7 +26,11 @@ SITE = {"zoo": "zoo-3.4.0", "go": "go-1.8.0", "shop": "shop", "shop-live": "shop
 SCREENSHOTS = Path(__file__).parent / "screenshots"  # ignored by git
 
 
+PATIENCE = 30_000  # milliseconds that what is expected may take, on a machine that does much else
+
+
 def start(playwright: Playwright) -> Browser:
+    expect.set_options(timeout=PATIENCE)
     return playwright.chromium.launch(executable_path=CHROMIUM, args=list(SWITCHES))
 
 

@@ -129,4 +129,4 @@ def test_a_database_that_appears_or_cannot_be_read_is_a_row(
         expect(shown.locator("tr", has_text="gone")).to_contain_text("File missing.")
         fresh("mini-3.4.0").rename(folder / "mini.sqlite")
         # The page is live: the new file appears by itself.
-        expect(shown.locator("tbody .key", has_text="mini")).to_be_visible(timeout=15_000)
+        expect(shown.locator("tbody .key", has_text="mini")).to_be_visible()
