@@ -101,7 +101,7 @@ def test_every_view_of_every_kind_of_run_opens(serve: Serve, unpacked: Callable[
         listed = page(client, f"/db/{slug}/runs/?limit=500&children=show")
         addresses = re.findall(rf'<th[^>]*><a href="(/db/{slug}/runs/[^/"]+/)"', listed)
         assert addresses
-        for address in addresses[:: max(1, len(addresses) // 15)]:
+        for address in addresses[:: max(1, len(addresses) // 10)]:
             for view in ("", "table/", "history/", "payloads/", "family/", "logs/", "details/", "raw/", "markdown/"):
                 page(client, address + view)
 

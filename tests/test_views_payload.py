@@ -119,7 +119,7 @@ def test_a_search_lists_places_marks_them_and_says_what_was_searched(client: Cli
     links = [unescape(link) for link in re.findall(r'<li><a class="id" href="([^"]+)"', shown)]
     assert len(links) == 100
     assert links[:2] == ["#at-0", "#at-1"]
-    for link in links:
+    for link in links[:5] + links[5::10]:
         assert_shows(client, page("lines"), link, "at-")
 
 
