@@ -31,6 +31,8 @@ settings.register_profile("durascope", deadline=None)
 settings.load_profile("durascope")
 PACKED = (TESTS / "databases", TESTS.parent / "runs" / "demo" / "databases")
 DBOS = tuple(sorted(p.name.removesuffix(".sqlite.xz") for folder in PACKED for p in folder.glob("[cgmz]*.sqlite.xz")))
+# Coverage doubles the time of what reads whole databases, and these lead through the same lines as the other two.
+UNMEASURED = {"shop-early", "shop-fork", "shop-live", "shop-staging"}
 OBELISK = ("old-0.38.3", "shop", "shop-early", "shop-fork", "shop-live", "shop-staging")
 
 
@@ -39,10 +41,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--all-engines"):
-        return
     for item in items:
-        if item.get_closest_marker("engines"):
+        name = (
+            item.callspec.params.get("name")
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+            else None
+        )
+        if item.get_closest_marker("browser") or name in UNMEASURED:
+            item.add_marker(pytest.mark.no_cover)
+        if item.get_closest_marker("engines") and not config.getoption("--all-engines"):
             item.add_marker(pytest.mark.skip(reason="another release of an engine: tests/run --all-engines"))
 
 

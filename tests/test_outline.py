@@ -161,6 +161,7 @@ def test_a_text_too_long_for_one_page_is_a_link_and_by_itself_goes_slice_by_slic
     assert shown == value
 
 
+@pytest.mark.no_cover  # the same lines again and again
 @pytest.mark.parametrize(
     "value",
     [

@@ -82,6 +82,7 @@ def test_a_fragment_holds_the_lines_alone(client: Client, path: Path) -> None:
     assert "<html" in get(client, f"{page('many')}?at=0", **{"HX-Request-Type": "full"})
 
 
+@pytest.mark.no_cover  # the same lines again and again
 def test_every_link_of_the_tree_leads_to_a_part(client: Client, path: Path) -> None:
     store_json(path, "many", {"rows": [{"a": [{"b": number}] * 30} for number in range(300)]})
     shown = get(client, page("many"))
