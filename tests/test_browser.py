@@ -34,7 +34,7 @@ def test_a_person_finds_the_failing_step_and_reads_its_error(
         shown.get_by_label("Id or error text").fill("insufficient funds")
         shown.get_by_role("button", name="Filter").click()
         expect(shown.locator("tbody tr")).to_have_count(_failed_with_insufficient_funds())
-        shown.locator("tbody tr", has_text="fails_declined").last.get_by_role("link").click()
+        shown.locator("tbody tr", has_text="fails_declined").last.get_by_role("link").first.click()
         expect(shown.locator(".say")).to_contain_text("Failed at step 3 declined: PaymentDeclined.")
         shown.locator(".say").get_by_role("link").click()
         expect(shown.locator(".step")).to_contain_text("insufficient funds")
