@@ -3,6 +3,7 @@ import { copy } from "./copy.js";
 
 const GO = { f: "/", r: "/runs/", c: "/compare/" };
 let prefix = "";
+let forgetting;
 
 const rows = () => [...document.querySelectorAll(".row > a.name, .tbl.runs tbody .key a, .tbl.fleet tbody .key a, .aligned tbody th a")];
 const differences = () => rows().filter((link) => link.closest("[data-differs]"));
@@ -71,7 +72,8 @@ export function startKeys() {
     }
     if (event.key === "g") {
       prefix = "g";
-      setTimeout(() => { prefix = ""; }, 1000);
+      clearTimeout(forgetting);
+      forgetting = setTimeout(() => { prefix = ""; }, 3000);
       return;
     }
     const action = actions[event.key];
