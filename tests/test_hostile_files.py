@@ -356,6 +356,22 @@ def test_a_mount_that_can_only_be_read_is_enough(tmp_path: Path) -> None:
     assert trace(tmp_path / "data") == before
 
 
+@pytest.mark.parametrize("seconds", [10**10, 9 * 10**9, -(10**10), 2**62, -(2**62)])
+def test_a_file_written_in_another_age_is_a_file(seconds: int, fresh: Unpacked, pages: Callable[..., Client]) -> None:
+    path = fresh(MINI)
+    memory = Path("/dev/shm") / f"durascope-{os.getpid()}.sqlite"  # keeps times that a disk has no bits for
+    place = memory if memory.parent.is_dir() else path
+    try:
+        shutil.copy(path, place)
+        with suppress(OverflowError, OSError):
+            os.utime(place, (seconds, seconds))
+        get = pages(x=place)
+        for address in ("/", "/db/x/", "/db/x/runs/", "/api/v1/databases/"):
+            assert get.get(address).status_code == 200, address
+    finally:
+        memory.unlink(missing_ok=True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 @pytest.mark.parametrize("state", STATES)
 def test_nothing_of_ours_is_left_in_a_folder_that_everybody_may_write_to(

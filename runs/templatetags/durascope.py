@@ -169,7 +169,7 @@ def cell(context: Context, value: object) -> str | SafeString:
             return format_html(
                 '<a class="id" href="{}" title="{}">{}</a>',
                 links.run_page(slug, value.id),
-                value.id,
+                wording.visible(value.id),
                 wording.short_id(value.id),
             )
         case Payload():
