@@ -65,6 +65,7 @@ KEYS = frozenset(
 
 def columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     """Every column of every table; before, what guards them is taken away."""
+    connection.execute("PRAGMA synchronous=OFF")
     connection.execute("PRAGMA writable_schema=1")
     connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'STRICT', '') WHERE type = 'table'")
     connection.execute("PRAGMA writable_schema=RESET")
@@ -75,15 +76,12 @@ def columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     ).fetchall()
 
 
-def foul(path: Path, value: object, *, keys: bool = False) -> int:
-    """Puts the value into every column, but those in KEYS; how many columns took it."""
+def foul(path: Path, value: object) -> int:
+    """Puts the value into every column, but those in KEYS; how many columns took it. A long one into some rows."""
+    where = "WHERE rowid % 16 = 0" if isinstance(value, str) and len(value) > 1000 else ""
     with closing(sqlite3.connect(path)) as connection, connection:
-        taken = [
-            _put(connection, table, column, value)
-            for table, column in columns(connection)
-            if keys or column not in KEYS
-        ]
-    return sum(taken)
+        names = [(table, column) for table, column in columns(connection) if column not in KEYS]
+        return sum(_put(connection, table, column, value, where) for table, column in names)
 
 
 def foul_some(path: Path, chance: random.Random) -> None:
