@@ -13,9 +13,11 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from django.test import Client
 from fouling import BIDI, CONTROLS, MARK, VALUES, foul, foul_ids, foul_json, foul_some
+from storing import store
 from walking import addresses, client, through
 
 from inspector.cli import main
+from runs import links
 from runs.catalogue import Database, served
 from runs.errors import DurascopeError
 from runs.filters import Filter
@@ -226,6 +228,98 @@ def test_a_value_in_every_column_of_obelisk_is_an_answer(value: str, fresh: Unpa
     assert foul(path, VALUES[value]) > 30
     database = Database(SqliteSource(path, "x"))
     assert database.read(lambda engine: through(engine, random.Random(1), runs=6)) > 20
+
+
+BODIES = {
+    "100,000 deep": ("[" * 100_000 + "]" * 100_000, "nested deeper than 100 levels"),
+    "10,000 digits": ("[" + "9" * 10_000 + "]", ""),
+    "no numbers": ("[NaN, Infinity, -Infinity, 1e999]", ""),
+    "half characters": ('"\\ud800 \\udfff\\ud800"', ""),
+    "no character": ('"a\\u0000b"', ""),
+    "a million escapes": ('"' + "\\n" * 1_000_000 + '"', ""),
+}
+
+
+def test_bodies_that_no_parser_likes_have_a_page_and_json(fresh: Unpacked, pages: Callable[[Path], Client]) -> None:
+    path = fresh("mini-3.4.0")
+    for name, (body, _) in BODIES.items():
+        store(path, name, body, "portable_json")
+    get = pages(path)
+    for name, (_, problem) in BODIES.items():
+        for address in addresses("x", [name], lambda _: ["run.output"]):
+            answer = get.get(address)
+            assert answer.status_code in (200, 302), (address, answer.content[:500])
+            if "json" in answer.headers["Content-Type"]:
+                found = json.loads(answer.content, parse_constant=_no_json)
+                assert "value" not in found or problem in (found["problem"] or ""), address
+            elif address.endswith("/payloads/run.output/"):
+                assert problem in answer.content.decode(), address
+
+
+def test_what_ended_before_it_began_is_shown_on_every_page(
+    fresh: Unpacked, pages: Callable[[Path], Client], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = fresh("mini-3.4.0")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE workflow_status SET updated_at = created_at - 9000, completed_at = created_at - 86400000"
+        )
+        connection.execute("UPDATE operation_outputs SET completed_at_epoch_ms = started_at_epoch_ms - 3600000")
+    get = pages(path)
+    for run_id in ids(path, 6):
+        for address in addresses("x", [run_id], lambda _: []):
+            assert get.get(address).status_code in (200, 302), address
+        assert main(("show", str(path), run_id)) == 0
+        assert run_id in capsys.readouterr().out
+
+
+def huge(path: Path, output: int, error: int) -> str:
+    """A run whose output and error have that many bytes."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous=OFF")
+        ((run_id,),) = connection.execute("SELECT workflow_uuid FROM workflow_status WHERE status = 'ERROR' LIMIT 1")
+        connection.execute(
+            "UPDATE workflow_output SET output = CAST(zeroblob(?) AS TEXT), error = CAST(zeroblob(?) AS TEXT)"
+            " WHERE workflow_uuid = ?",
+            (output, error, run_id),
+        )
+    return str(run_id)
+
+
+def test_64_mb_in_a_value_are_shown_in_part(fresh: Unpacked, pages: Callable[[Path], Client]) -> None:
+    path = fresh("mini-3.4.0")
+    run_id = huge(path, 64 * 2**20, 64 * 2**20)
+    get = pages(path)
+    page = links.run_page("x", run_id)
+    for address in (
+        "/",
+        "/db/x/runs/",
+        page,
+        f"{page}payloads/run.output/?as=hex",
+        links.payload_href("x", run_id, "run.error"),
+    ):
+        answer = get.get(address)
+        assert answer.status_code == 200, address
+        assert len(answer.content) < 2_000_000, address
+
+
+@pytest.mark.soak
+def test_500_mb_in_a_value_are_refused_in_words_and_disturb_no_other_database(
+    fresh: Unpacked, unpacked: Unpacked, pages: Callable[[Path], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fresh("mini-3.4.0")
+    run_id = huge(path, 500 * 2**20, 300 * 2**20)
+    get = pages(path)
+    monkeypatch.setenv("DURASCOPE_PATHS", f"x={path}\ny={unpacked(ZOO)}")
+    served.cache_clear()
+    for address in addresses("x", [run_id], lambda _: ["run.output"]):
+        answer = get.get(address)
+        assert answer.status_code in (200, 302, 503), address
+        if answer.status_code == 503:
+            assert b"larger than Durascope reads at once" in answer.content, address
+    for address in ("/", "/runs/", "/db/y/runs/", "/api/v1/runs/"):
+        assert get.get(address).status_code == 200
+        assert b"wf-retry-exhausted" in get.get("/db/y/runs/").content
 
 
 def some(seed: int, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Hostile payloads, each ended by a budget (tests/test_hostile_payloads.py measures them), and what is said of what was left out."""
+"""Hostile payloads, each ended by a budget (test_hostile_payloads.py measures them), and what is said of what was left out."""
 
 import base64
 import json
