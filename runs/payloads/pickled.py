@@ -16,7 +16,7 @@ from runs.payloads.draw import draw
 from runs.payloads.raw import Global, Items, Made, Pairs, Raw, name_of
 from runs.payloads.tree import Bytes, Decoded, Scalar, elided
 
-MAX_OPCODES: Final = 300_000  # less than half a second; a value takes two, rarely three
+MAX_OPCODES: Final = 400_000  # about half a second; a value takes two, rarely three
 MAX_MARKS: Final = 10_000  # in each other, where no more than MAX_DEPTH containers in each other are shown
 
 
