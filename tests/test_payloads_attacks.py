@@ -52,6 +52,7 @@ ATTACKS: dict[str, tuple[bytes, str]] = {  # and what the problem starts with
 }
 
 
+@pytest.mark.no_cover  # the same lines again and again
 def test_a_payload_larger_than_what_is_shown_says_so() -> None:
     decoded = decode("py_pickle", pickle.dumps(list(range(MAX_NODES + 10))))
     assert decoded.problem == f"too large: the first {MAX_NODES:,} values are shown"
