@@ -85,6 +85,7 @@ def _as_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DURASCOPE_QUERY_SECONDS", "5")
 
 
+@pytest.mark.no_cover  # the same lines again and again
 def test_damaged_files_are_read_or_refused_and_left_as_they_were(
     unpacked: Callable[[str], Path], tmp_path: Path
 ) -> None:

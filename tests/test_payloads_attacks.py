@@ -5,6 +5,8 @@ import json
 import pickle
 from typing import Any
 
+import pytest
+
 from runs.payloads import Scalar, decode, to_json
 from runs.payloads.tree import MAX_DEPTH, MAX_NODES
 
