@@ -5,6 +5,10 @@ import re
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What is taken for an instant. No run was recorded before, none will be due after; and sums of any two of them, in any zone and
+# twice as long a window around them, stay within the years that Python can hold.
+FIRST = datetime(1800, 1, 1, tzinfo=UTC)
+LAST = datetime(3500, 1, 1, tzinfo=UTC)
 
 # T or space, Z or +00 or +00:00 or nothing (then UTC), 0 to 9 fraction digits: all forms both engines write.
 _TIMESTAMP = re.compile(
@@ -21,7 +25,7 @@ def now() -> datetime:
 
 
 def parse_instant(text: str | None) -> datetime | None:
-    """An aware UTC datetime (nanoseconds cut to microseconds), or None where the text is no instant Python can hold."""
+    """An aware UTC datetime (nanoseconds cut to microseconds), or None where the text is no instant from FIRST to LAST."""
     if not isinstance(text, str) or not (match := _TIMESTAMP.fullmatch(text.strip())):
         return None
     year, month, day, hour, minute, second, fraction, zone = match.groups()
@@ -36,17 +40,18 @@ def parse_instant(text: str | None) -> datetime | None:
             instant -= offset if zone[0] == "+" else -offset
     except (ValueError, OverflowError):
         return None
-    return instant
+    return instant if FIRST <= instant <= LAST else None
 
 
 def from_epoch_ms(value: object) -> datetime | None:
-    """An aware UTC datetime from milliseconds since 1970, or None where the value is no number or beyond year 9999."""
+    """An aware UTC datetime from milliseconds since 1970, or None where the value is no number, or not from FIRST to LAST."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        return EPOCH + timedelta(milliseconds=value)
+        instant = EPOCH + timedelta(milliseconds=value)
     except (OverflowError, ValueError):
         return None
+    return instant if FIRST <= instant <= LAST else None
 
 
 def to_epoch_ms(instant: datetime) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from runs.addresses import decode, encode, is_digest
-from runs.clock import EPOCH
+from runs.clock import EPOCH, FIRST, LAST
 from runs.engines.base import Engine
 from runs.errors import BadCursor, DurascopeError
 from runs.filters import Filter
@@ -103,10 +103,7 @@ def _go_on(engine: Engine, where: Filter, after: Cursor, rows: list[Run]) -> Pag
 
 def _until(until: datetime | None, place: _Place, *, including: bool) -> datetime | None:
     """The end, itself not included, of what a database may still show: before the place's instant, or with it."""
-    try:
-        end = place.at + _TICK if including else place.at
-    except OverflowError:  # the last instant there is
-        return until
+    end = place.at + _TICK if including else place.at
     return end if until is None else min(until, end)
 
 
@@ -153,6 +150,9 @@ def _read_place(text: str | None) -> _Place | None:
             raise TypeError("not what a cursor holds")
         if not is_digest(segment):
             decode(segment)
-        return _Place(EPOCH + at * _TICK, slug, segment)
+        instant = EPOCH + at * _TICK
+        if not FIRST <= instant <= LAST:
+            raise ValueError("no run was created then")
+        return _Place(instant, slug, segment)
     except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
         raise BadCursor(remedy="Start again from the first page.") from None

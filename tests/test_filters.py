@@ -12,7 +12,7 @@ from runs.filters import MAX_TEXT, NAMES, Filter
 from runs.records import Status
 
 TEXT = st.text(max_size=40)  # without half characters, which no query string carries
-INSTANTS = st.none() | st.datetimes(timezones=st.just(UTC))
+INSTANTS = st.none() | st.datetimes(datetime(1800, 1, 1), datetime(3500, 1, 1), timezones=st.just(UTC))
 FILTERS = st.builds(
     Filter,
     statuses=st.frozensets(st.sampled_from(Status)),

@@ -1,11 +1,8 @@
-"""Hostile payloads end within memory and time, each because of a budget, and say what they left out."""
+"""Hostile payloads, each ended by a budget (test_hostile_payloads.py measures them), and what is said of what was left out."""
 
 import base64
 import json
-import pathlib
 import pickle
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -13,13 +10,12 @@ import pytest
 from runs.payloads import Scalar, decode, to_json
 from runs.payloads.tree import MAX_DEPTH, MAX_NODES
 
-ROOT = pathlib.Path(__file__).parent.parent
 LAUGHS = b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(60))
 DEEP = "nested deeper than"
 EARLY = "the pickle ends too early"
 ATTACKS: dict[str, tuple[bytes, str]] = {  # and what the problem starts with
     "a tuple nested 100,000 deep as a key": (b"\x80\x04}" + b")" + b"\x85" * 100_000 + b"K\x01s.", DEEP),
-    "lists 300,000 deep": (b"\x80\x04" + b"]" * 300_000 + b"a" * 299_999 + b".", DEEP),
+    "lists 100,000 deep": (b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".", DEEP),
     "two to the sixtieth tuples": (b"\x80\x04)" + LAUGHS + b".", ""),
     "two to the sixtieth tuples as a key": (b"\x80\x04})" + LAUGHS + b"K\x01s.", ""),
     "a list of 300,000,000": (b"\x80\x02c__builtin__\nlist\nc__builtin__\nxrange\nJ\x00\xa3\xe1\x11\x85R\x85R.", ""),
@@ -36,7 +32,7 @@ ATTACKS: dict[str, tuple[bytes, str]] = {  # and what the problem starts with
     "the four billionth memo": (b"\x80\x04Nr\xff\xff\xff\xff.", ""),
     "UTF-8 that is none": (b"\x80\x04X\x04\x00\x00\x00\xff\xfeab.", ""),
     "two million empty lists": (b"\x80\x04](" + b"]" * 2_000_000 + b"e.", "too many opcodes"),
-    "two million marks": (b"\x80\x04" + b"(" * 2_000_000, "too many opcodes"),
+    "two million marks": (b"\x80\x04" + b"(" * 2_000_000, "too many marks"),
     "nothing on the stack": (b"\x80\x04a", "a broken pickle"),
     "no mark": (b"\x80\x04t.", "a broken pickle"),
     "a state for a list": (b"\x80\x04]}b.", ""),
@@ -56,29 +52,6 @@ ATTACKS: dict[str, tuple[bytes, str]] = {  # and what the problem starts with
     ),
     "DBOS_GOB: a slice of 2^63": (base64.b64encode(b"\x20\x0a\x00\xf8" + b"\x7f" * 8 + b"abcdefgh"), "not gob"),
 }
-LIMITED = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (700 * 2**20, 700 * 2**20))
-resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-import json
-from runs.payloads import decode, to_json
-decoded = decode(sys.argv[1], sys.stdin.buffer.read())
-if decoded.tree is not None:
-    json.dumps(to_json(decoded.tree), ensure_ascii=False).encode()
-print(decoded.problem)
-"""
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_ends_within_memory_and_time(name: str) -> None:
-    encoding = name.split(":")[0] if ":" in name else "py_pickle"
-    data, problem = ATTACKS[name]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, encoding], input=data, capture_output=True, cwd=ROOT, timeout=120, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    said = done.stdout.decode().strip()
-    assert said.startswith(problem) if problem else said == ""
 
 
 @pytest.mark.no_cover  # the same lines again and again

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from traces import trace
 from writers import ROWS, make, writing
 
 from runs.errors import (
@@ -30,18 +31,6 @@ def counted(reader: Reader) -> tuple[Opened, int]:
     ((count,),) = reader.rows(COUNT)
     assert isinstance(count, int)
     return reader.opened, count
-
-
-def trace(folder: Path) -> dict[str, tuple[object, ...]]:
-    """All that a visitor could leave behind; the bytes of an existing -shm are SQLite's scratch and excepted."""
-    found: dict[str, tuple[object, ...]] = {}
-    for path in (folder, *sorted(folder.rglob("*"))):
-        about = path.lstat()
-        facts: tuple[object, ...] = (about.st_ino, about.st_uid, about.st_gid, about.st_mode)
-        if not path.name.endswith("-shm"):
-            facts += (about.st_mtime_ns, about.st_size, path.read_bytes() if stat.S_ISREG(about.st_mode) else b"")
-        found[str(path.relative_to(folder))] = facts
-    return found
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.test import Client
 
+from runs.payloads.tree import MAX_NODES
 from tests.serving import served
 from tests.storing import png, store, store_json, store_pickle
 
@@ -276,7 +277,7 @@ def test_forty_megabytes_open_fold_are_searched_and_download_to_the_byte(path: P
             assert len(opened.body) < MEGABYTE
             assert "<details" in opened.text
             if run == "json":
-                assert "Not all of it: too large: the first 300,000 values are shown." in words(opened.text)
+                assert f"Not all of it: too large: the first {MAX_NODES:,} values are shown." in words(opened.text)
             found = running.get(f"{page(run)}?find={text}")
             assert f"“{text}” in 1 place" in words(found.text)
             assert expected in words(found.text)

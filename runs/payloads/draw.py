@@ -20,8 +20,6 @@ def draw(raw: Raw) -> Decoded:
 class _Painter:
     def __init__(self) -> None:
         self.budget = Budget()
-        # By identity; each box is kept beside its node, or another could come to have the same identity.
-        self.drawn: dict[int, tuple[Box, Scalar | Bytes | Sequence | Mapping]] = {}
         self.anchors = 0
 
     def node(self, raw: Raw, depth: int) -> Node:
@@ -49,7 +47,7 @@ class _Painter:
                 return self._box(raw, depth)
 
     def _box(self, raw: Box, depth: int) -> Node:
-        _, known = self.drawn.get(id(raw), (raw, None))
+        known = raw.drawn
         if isinstance(known, Sequence | Mapping):
             self.budget.take()
             if known.anchor is None:
@@ -62,20 +60,18 @@ class _Painter:
             return self.budget.too_deep()
         shape = shape_of(raw)
         if isinstance(shape, Scalar | Bytes):
-            self.drawn[id(raw)] = (raw, shape)
+            raw.drawn = shape
             return self.node(shape, depth)
         self.budget.take(len(shape.type))
         if isinstance(shape, Items):
-            sequence = Sequence(type=shape.type)
-            self.drawn[id(raw)] = (raw, sequence)  # before its items: one of them may be itself
+            raw.drawn = sequence = Sequence(type=shape.type)  # before its items: one of them may be itself
             for value in shape.values:
                 if self.budget.spent:
                     sequence.items.append(elided(self.budget.why))
                     break
                 sequence.items.append(self.node(value, depth + 1))
             return sequence
-        mapping = Mapping(type=shape.type)
-        self.drawn[id(raw)] = (raw, mapping)
+        raw.drawn = mapping = Mapping(type=shape.type)
         for key, value in shape.pairs:
             if self.budget.spent:
                 mapping.entries.append((elided("…"), elided(self.budget.why)))

@@ -1,7 +1,7 @@
 """Pickles, read without unpickling: a stack machine of our own over the opcodes that ``pickletools`` documents.
 
 Nothing is imported, called or hashed. What a pickle would call becomes a Made; what it would look up becomes a
-Global. So a hostile pickle can only be large, and for that there are budgets: opcodes here, nodes and text in
+Global. So a hostile pickle can only be large, and for that there are budgets: opcodes and marks here, nodes and text in
 runs.payloads.draw. Each opcode makes at most one object no larger than its own bytes, so memory stays in proportion
 to the input.
 """
@@ -16,7 +16,8 @@ from runs.payloads.draw import draw
 from runs.payloads.raw import Global, Items, Made, Pairs, Raw, name_of
 from runs.payloads.tree import Bytes, Decoded, Scalar, elided
 
-MAX_OPCODES: Final = 1_000_000
+MAX_OPCODES: Final = 400_000  # about half a second; a value takes two, rarely three
+MAX_MARKS: Final = 10_000  # in each other, where no more than MAX_DEPTH containers in each other are shown
 
 
 class _Stop(Exception):
@@ -141,6 +142,8 @@ class _Machine:
         """FRAME, READONLY_BUFFER: nothing to show."""
 
     def mark(self, arg: object) -> None:
+        if len(self.below) >= MAX_MARKS:
+            raise _Stop("too many marks")
         self.below.append(self.stack)
         self.stack = []
 

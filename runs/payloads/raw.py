@@ -2,14 +2,17 @@
 themselves.
 
 Raw values are Python's own None, bool, int, float, str, bytes, finished leaves of the tree, and the four boxes below.
+Each box keeps what it was drawn as (runs.payloads.draw), so it is drawn once, and a hostile payload of a million boxes needs
+no table of them.
 """
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from runs.payloads.tree import Bytes, Scalar
+from runs.payloads.tree import Bytes, Mapping, Scalar, Sequence
 
 Box: TypeAlias = "Items | Pairs | Global | Made"
+Drawn: TypeAlias = Scalar | Bytes | Sequence | Mapping
 Raw: TypeAlias = "bool | int | float | str | bytes | Scalar | Bytes | Items | Pairs | Global | Made | None"
 
 
@@ -19,6 +22,7 @@ class Items:
 
     values: "list[Raw]" = field(default_factory=list)
     type: str = ""
+    drawn: Drawn | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +31,7 @@ class Pairs:
 
     pairs: "list[tuple[Raw, Raw]]" = field(default_factory=list)
     type: str = ""
+    drawn: Drawn | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +39,7 @@ class Global:
     """A class or function, by name. It is never looked up."""
 
     name: str
+    drawn: Drawn | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +57,7 @@ class Made:
     values: "list[Raw]" = field(default_factory=list)
     pairs: "list[tuple[Raw, Raw]]" = field(default_factory=list)
     new: bool = False
+    drawn: Drawn | None = None
 
 
 def name_of(what: Raw) -> str:

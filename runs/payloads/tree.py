@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 MAX_DEPTH: Final = 100  # containers in containers
-MAX_NODES: Final = 300_000
+MAX_NODES: Final = 250_000  # with what they are drawn from, less than 100 MB
 MAX_TEXT: Final = 64 * 1024 * 1024  # characters and bytes, where a shared text counts each time it is shown
 MAX_DIGITS: Final = 4300  # of an integer shown in decimal; Python itself refuses to convert more
 

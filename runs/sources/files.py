@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import apsw
 
-from runs.clock import EPOCH
+from runs.clock import EPOCH, FIRST, LAST
 from runs.errors import NotAFile, NotSQLite, Unreadable
 from runs.sources.base import FileFacts
 from runs.sources.failures import file_failure, sqlite_failures
@@ -197,4 +197,8 @@ def _beside(path: str) -> os.stat_result | None:
 
 
 def _instant(nanoseconds: int) -> datetime:
-    return EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    # Some file systems keep any 64 bits that somebody sets: beyond what is taken for an instant, the nearest one.
+    try:
+        return min(max(EPOCH + timedelta(microseconds=nanoseconds // 1000), FIRST), LAST)
+    except OverflowError:
+        return LAST if nanoseconds > 0 else FIRST

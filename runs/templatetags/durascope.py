@@ -169,19 +169,19 @@ def cell(context: Context, value: object) -> str | SafeString:
             return format_html(
                 '<a class="id" href="{}" title="{}">{}</a>',
                 links.run_page(slug, value.id),
-                value.id,
+                wording.visible(value.id),
                 wording.short_id(value.id),
             )
         case Payload():
             return format_html(
                 '<a href="{}">{}</a> <span class="mut sm">{}</span>',
                 links.payload_page(slug, value.run_id, value.name),
-                value.encoding,
+                wording.visible(value.encoding),
                 wording.size(value.size_bytes),
             )
         case ErrorSummary():
-            return format_html("<b>{}</b> {}", value.type, hidden_or(context, value.message))
-    return str(value)
+            return format_html("<b>{}</b> {}", wording.visible(value.type), hidden_or(context, value.message))
+    return wording.visible(str(value))
 
 
 @register.filter

@@ -9,6 +9,7 @@ from typing import Any
 from runs.engines.obelisk import relations
 from runs.engines.obelisk.schema import Snapshot
 from runs.engines.obelisk.shapes import NOTHING, Unparsed, instant, mapping, parse, text, whole
+from runs.errors import Damaged
 from runs.records import Cursor, Event, Page, Payload
 from runs.sources.base import Value
 
@@ -155,6 +156,8 @@ def events(
         chunk = ", ".join(str(version) for version in versions[start : min(start + CHUNK, limit)])
         for values in snapshot.rows(_EVENTS, {"id": run_id}, versions=chunk):
             version = whole(values[0]) or 0
+            if version not in known:
+                raise Damaged("An index of t_execution_log and its rows do not agree.")
             found.append(_event(run_id, known[version], values, related.get(version, ())))
     more = len(versions) > limit and found
     return Page(rows=tuple(found), next=Cursor(at=found[-1].position, id=run_id) if more else None)

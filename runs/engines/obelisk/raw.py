@@ -69,7 +69,7 @@ def _meaning(run_id: str, column: str, value: Value) -> Cell:
     if column in _FLAGS and value is not None:
         return "yes" if value else "no"
     if column == "retry_exp_backoff_millis" and (number := whole(value)) is not None:
-        return timedelta(milliseconds=min(number, 2**53))
+        return timedelta(milliseconds=max(-(2**53), min(number, 2**53)))
     other = text(value) if column in ("execution_id", "child_execution_id") else ""
     return RunRef(other) if other and other != run_id else None
 
