@@ -9,6 +9,7 @@ import pytest
 from comparisons import database, digest, execute, quietly, reading, rows, run
 
 from runs import comparing
+from runs.compare import words
 from runs.compare.records import Comparison, Options, Relation, Verdict
 from runs.compare.relation import parting, relate
 from runs.compare.store import Kept, PairFilter
@@ -101,7 +102,8 @@ def test_a_file_compared_with_itself_is_the_same_and_says_so(fresh: Unpacked) ->
 def test_two_engines_are_compared_by_distributions_only(fresh: Unpacked) -> None:
     found = compare(fresh("shop"), fresh("zoo-3.4.0")).comparison
     assert found.relation is Relation.INDEPENDENT
-    assert "only distributions" in found.evidence[0]
+    assert found.incomparable == found.evidence[0] == "A is a database of Obelisk, B of DBOS."
+    assert words.relation(found) == "Only distributions can be compared."
     assert (found.counts.matched, found.counts.only_a, found.counts.only_b) == (0, 0, 0)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from serving import Served, eventually, served
 
-SHIPPED = {"go-1.8.0", "mini-1.13.0", "mini-2.20.0", "shop", "zoo-3.4.0"}
+SHIPPED = {"go-1.8.0", "mini-1.13.0", "mini-2.20.0", "shop", "shop-staging", "zoo-3.4.0"}
 LIVE = "live-shop"
 
 pytestmark = pytest.mark.live

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+from writers import writing
 
 from runs.catalogue import served
 
@@ -193,3 +194,74 @@ def test_failed_runs_of_one_named_side_lead_to_the_plan_of_their_retry(
     plan = client.post("/retries/plan/", {"run": chosen})
     assert plan.status_code == 200
     assert "Nothing is written before you confirm" in plan.content.decode()
+
+
+def test_runs_started_by_the_clock_are_told_apart_from_missing_ones(
+    fresh: Callable[[str], Path], unpacked: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = fresh("zoo-3.4.0")
+    with closing(sqlite3.connect(without)) as connection, connection:
+        clock = {row[0] for row in connection.execute("SELECT workflow_uuid FROM workflow_status WHERE name = 'sched'")}
+        connection.execute("DELETE FROM workflow_status WHERE name = 'sched'")
+    assert clock
+    for client in serving({"a": unpacked("zoo-3.4.0"), "b": without}, tmp_path / "state", monkeypatch):
+        text = words(page(client, "/compare/?a=a&b=b"))
+        assert f"{len(clock)} started by the clock, not counted as missing" in text
+        assert "only A 0" in text
+        html = page(client, "/compare/lone/?a=a&b=b&presence=scheduled")
+        assert set(re.findall(r'<span class="id" title="([^"]+)"', html)) == clock
+
+
+def test_a_side_that_can_not_be_read_is_named_with_what_to_do(
+    fresh: Callable[[str], Path], unpacked: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd.sqlite").touch()
+    with closing(sqlite3.connect(tmp_path / "odd.sqlite")) as connection:
+        connection.execute("CREATE TABLE something (a)")
+    (tmp_path / "text.sqlite").write_text("These are no runs at all." * 40)
+    sides = {"zoo": unpacked("zoo-3.4.0"), "odd": tmp_path / "odd.sqlite", "text": tmp_path / "text.sqlite"}
+    locked = fresh("zoo-3.4.0")
+    monkeypatch.setenv("DURASCOPE_QUERY_SECONDS", "0.2")
+    with writing(locked) as holder:
+        holder.do("BEGIN EXCLUSIVE")
+        for client in serving({**sides, "locked": locked}, tmp_path / "state", monkeypatch):
+            for slug, status, said in (
+                ("odd", 422, "SQLite of an unknown schema. Database odd: Tables: something."),
+                ("text", 503, "Not a SQLite database. Database text:"),
+                ("locked", 423, "The database is locked by another process. Database locked:"),
+            ):
+                html = page(client, f"/compare/?a=zoo&b={slug}", status)
+                assert said in words(html)
+                assert f"<option selected>{slug}</option>" in html
+                problem = client.get(f"/api/v1/compare/?a=zoo&b={slug}")
+                assert problem.status_code == status
+                assert said in problem.json()["detail"]
+
+
+def test_a_schema_that_is_not_understood_leaves_distributions_and_says_so(
+    fresh: Callable[[str], Path], unpacked: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = fresh("shop")
+    with closing(sqlite3.connect(newer)) as connection, connection:
+        connection.execute("INSERT INTO refinery_schema_history VALUES (99, 'future', '2026-11-22T16:00:00Z', '1')")
+    for client in serving({"shop": unpacked("shop"), "newer": newer}, tmp_path / "state", monkeypatch):
+        text = words(page(client, "/compare/?a=shop&b=newer"))
+        assert "Only distributions can be compared. The schema of B is not known:" in text
+        assert "not matched" in text
+        assert "none missing" not in text
+
+
+def test_without_a_side_or_a_reason_the_first_list_that_is_not_empty_is_shown(client: Client) -> None:
+    text = words(page(client, "/compare/lone/?a=early&b=shop"))
+    assert "in B 533" in text
+    assert "shown of 533 runs" in text
+    assert "No run is only in A." in words(page(client, "/compare/lone/?a=early&b=shop&side=a&presence=only"))
+
+
+def test_filters_are_chips_in_words(client: Client) -> None:
+    html = page(client, "/compare/runs/?a=shop&b=staging&verdict=differs&cause=different_code&rung=ordinal&q=E_")
+    chips = [
+        " ".join(re.sub(r"<[^>]+>", "", chip).split()) for chip in re.findall(r'class="pill"[^>]*>(.*?)</a>', html)
+    ]
+    said = [chip.removesuffix(" ×, remove filter") for chip in chips]
+    assert said == ["differs", "different code version", "matched by parent and place in it", "“E_”"]

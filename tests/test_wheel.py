@@ -54,7 +54,7 @@ def test_the_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     wanted = {f"inspector/{name}" for folder in ("templates", "static") for name in tracked(folder)}
     wanted |= {name for folder in ("inspector", "runs") for name in tracked(folder)}
     assert {name for name in names if ".dist-info/" not in name} == wanted
-    assert sum(name.startswith("runs/demo/databases/") for name in names) == 5
+    assert sum(name.startswith("runs/demo/databases/") for name in names) == 6
 
 
 def test_the_installed_command_reads_a_database_from_an_empty_folder(command: Path, tmp_path: Path) -> None:

@@ -155,5 +155,5 @@ class Comparing(Shape):
     stage: str
     done: Annotated[int, Field(description="Runs.")]
     total: Annotated[int, Field(description="0 while it is not known.")]
-    cancelled: bool
-    problem: str
+    cancelled: Annotated[bool, Field(description="By a person. Asked for ten minutes later, it begins anew.")]
+    problem: Annotated[str, Field(description="Always empty: what went wrong is answered as a problem.")]

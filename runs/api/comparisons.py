@@ -11,7 +11,7 @@ from runs.catalogue import served
 from runs.compare import asking
 from runs.compare.records import Progress
 from runs.compare.shapes import comparison_object
-from runs.errors import BadFilter
+from runs.errors import BadFilter, Unreadable
 
 router = Router()
 
@@ -67,5 +67,7 @@ def compare_databases(request: HttpRequest) -> object:
     )
     found = comparing.find(served().database(a), served().database(b), options)
     if isinstance(found, Progress):
+        if found.problem:
+            raise Unreadable(found.problem)
         return Status(202, asdict(found))
     return comparison_object(found.comparison)

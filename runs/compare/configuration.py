@@ -1,6 +1,6 @@
 """Schema and configuration of both files side by side: revision, tables and columns, deployments, versions, queues, schedules."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from runs.compare.records import Setting
@@ -30,8 +30,9 @@ class Described:
 
 
 def settings(a: Described, b: Described) -> tuple[Setting, ...]:
-    """Everything on either side, by kind and name; what is the same on both as well."""
-    one, other = _settings(a), _settings(b)
+    """Everything on either side, by kind and name; what is the same on both as well. Columns only of tables that both have."""
+    both = a.tables.keys() & b.tables.keys()
+    one, other = _settings(a, both), _settings(b, both)
     keys = sorted(
         one.keys() | other.keys(), key=lambda key: (_ORDER.index(key[0]) if key[0] in _ORDER else len(_ORDER), key)
     )
@@ -41,11 +42,11 @@ def settings(a: Described, b: Described) -> tuple[Setting, ...]:
 _ORDER = ("schema", "tables", "columns")
 
 
-def _settings(described: Described) -> dict[tuple[str, str], str]:
+def _settings(described: Described, both: Collection[str]) -> dict[tuple[str, str], str]:
     found = {("schema", "revision"): described.revision.text}
     for table, columns in described.tables.items():
         found["tables", table] = _THERE
-        for column, declared in columns.items():
+        for column, declared in columns.items() if table in both else ():
             found["columns", f"{table}.{column}"] = declared or _THERE
     for section in described.sections:
         if (configured := _CONFIGURED.get(section.key)) is None:

@@ -90,7 +90,8 @@ def _remember(database: Database, progress: Progress) -> Reading:
         if known in _remembered:
             _remembered.move_to_end(known)
             return _remembered[known]
-    found = reading.read(database, progress)
+    with reading.naming(database):
+        found = reading.read(database, progress)
     with _lock:
         _remembered[known] = found
         while len(_remembered) > REMEMBERED:
@@ -103,9 +104,9 @@ class _Made:
 
     def __init__(self, a: _Whole, b: _Whole, options: Options, bounds: Bounds, progress: Progress) -> None:
         self.a, self.b, self.options = a, b, options
-        why = _incomparable(a, b)
-        if why:
-            self.related = unrelated(why)
+        self.incomparable = _incomparable(a, b)
+        if self.incomparable:
+            self.related = unrelated(self.incomparable)
             self.matched = alone(a.reading, b.reading)
         else:
             self.related = _related(a, b, progress)
@@ -143,6 +144,7 @@ class _Made:
             errors=errors(a.runs.values(), b.runs.values()),
             settings=settings(self.a.described, self.b.described),
             notes=(*related.notes, *self.matched.notes, *self._notes()),
+            incomparable=self.incomparable,
         )
 
     def pairs(self) -> Iterator[Pair]:
@@ -257,10 +259,10 @@ def _related(a: _Whole, b: _Whole, progress: Progress) -> Related:
 def _incomparable(a: _Whole, b: _Whole) -> str:
     """Why only distributions can be compared; empty where more can."""
     if a.engine != b.engine:
-        return f"A is a database of {a.label}, B of {b.label}: only distributions can be compared."
+        return f"A is a database of {a.label}, B of {b.label}."
     for name, side in (("A", a), ("B", b)):
         if problem := side.described.revision.problem:
-            return f"The schema of {name} is not known: {problem} Only distributions are compared."
+            return f"The schema of {name} is not known: {problem}"
     return ""
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -77,7 +78,18 @@ def describe(database: Database) -> tuple[str, str, Described]:
     def work(engine: Engine) -> tuple[str, str, Described]:
         return engine.slug, engine.label, Described(engine.revision(), engine.reader.tables, engine.sections())
 
-    return database.read(work)
+    with naming(database):
+        return database.read(work)
+
+
+@contextmanager
+def naming(database: Database) -> Iterator[None]:
+    """What went wrong says of which of the two it is true."""
+    try:
+        yield
+    except Unreadable as problem:
+        problem.detail = f"Database {database.slug}: {problem.detail}"
+        raise
 
 
 def read(database: Database, progress: Progress) -> Reading:
@@ -273,9 +285,11 @@ def main(place: str, slug: str, file: str) -> int:
     def say(_stage: str, done: int, total: int) -> None:
         print(json.dumps({"done": done, "total": total}), flush=True)
 
+    database = Database(SqliteSource(Path(place), slug))
     try:
         # Not held as a Reading: each part is written as soon as it is read.
-        _read_into(Database(SqliteSource(Path(place), slug)), Path(file), say)
+        with naming(database):
+            _read_into(database, Path(file), say)
     except DurascopeError as problem:
         print(json.dumps(as_said(problem)), flush=True)
         return 1

@@ -230,7 +230,8 @@ class Setting:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Two databases, compared. ``alike_until`` is the newest instant up to which both recorded the same; ``evidence`` are
-    sentences for the relation; ``notes`` say what was not compared, and why. ``all_runs`` sums up the workflows."""
+    sentences for the relation; ``notes`` say what was not compared, and why. ``all_runs`` sums up the workflows. ``incomparable``
+    says why only distributions can be compared, of two engines or an unknown schema; empty where more can."""
 
     a: Side
     b: Side
@@ -248,6 +249,7 @@ class Comparison:
     errors: Errors
     settings: tuple[Setting, ...]
     notes: tuple[str, ...]
+    incomparable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

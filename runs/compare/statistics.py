@@ -42,7 +42,7 @@ def compare_rates(a: Rate, b: Rate) -> tuple[Change, str]:
         return Change.TOO_FEW, f"failures: {_too_few(a.of, b.of)}"
     low, high = _difference(a, b, _SURE)
     if low <= 0 <= high:
-        return Change.SAME, "failures differ by no more than noise" if a.value != b.value else "failures alike"
+        return Change.SAME, "failures: no more than noise" if a.value != b.value else "failures alike"
     words = f"failed {_percent(a)} → {_percent(b)}, 99 % interval of the difference {_points(low)} to {_points(high)} points"
     return Change.WORSE if low > 0 else Change.BETTER, words
 
@@ -61,8 +61,8 @@ def compare_durations(a: Sequence[int], b: Sequence[int], tolerance: Tolerance) 
     if shifts[_TAIL] and _apart(first, second):
         return _changed(shifts[_TAIL]), _words("p95", first, second, _TAIL, "99 % intervals lie apart")
     if any(shifts.values()):
-        return Change.SAME, "durations differ by no more than noise"
-    return Change.SAME, "durations inside the tolerance"
+        return Change.SAME, "durations: no more than noise"
+    return Change.SAME, "durations: inside the tolerance"
 
 
 def _too_few(a: int, b: int) -> str:

@@ -26,7 +26,7 @@ from runs.sources.base import Params, Value
 
 FOLDER = "comparisons"
 SUFFIX = ".comparison"
-FORMAT = 1  # of these files: one more where it changes
+FORMAT = 2  # of these files: one more where it changes
 MOST_FILES, MOST_BYTES = 200, 2_000_000_000  # of comparisons and of what was read for them
 
 _SCHEMA = """
@@ -63,6 +63,7 @@ _LONE = (
     "SELECT number, side, presence, run, workflow, status, created_at, took FROM lone"
     " WHERE side = :side AND presence = :presence AND number > :after ORDER BY number LIMIT :limit"
 )
+_COUNT_LONE = "SELECT side, presence, count(*) FROM lone GROUP BY side, presence"
 _REMEDY = "Name a folder with DURASCOPE_STATE."
 _FACETS = ("verdict", "cause", "workflow", "rung")
 
@@ -129,6 +130,13 @@ class Kept:
         """Newest first by number, from the one after ``after``."""
         params = {"side": side, "presence": presence.value, "after": after, "limit": limit}
         return tuple(_lone(row) for row in self._rows(_LONE, params))
+
+    def count_lone(self) -> Mapping[tuple[str, Presence], int]:
+        """How many runs of each side have no counterpart, by why; without those of which there are none."""
+        return {
+            (str(side), Presence(str(presence))): cast(int, count)
+            for side, presence, count in self._rows(_COUNT_LONE, {})
+        }
 
     def _rows(self, sql: str, params: Params) -> list[tuple[Value, ...]]:
         with own.opened(self.path) as file:

@@ -108,7 +108,9 @@ def _evidence(
 ) -> str:
     if failures is durations is Change.TOO_FEW:
         return f"{a.finished:,} finished in A, {b.finished:,} in B: {FEWEST} are needed"
-    return f"{about_failures}; {about_durations}"
+    told = ((failures, about_failures), (durations, about_durations))
+    # What changed stands first: a narrow column shows the beginning.
+    return "; ".join(words for _, words in sorted(told, key=lambda each: each[0] in (Change.SAME, Change.TOO_FEW)))
 
 
 def _weight(group: Group) -> tuple[int, int, str]:

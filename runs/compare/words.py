@@ -54,6 +54,8 @@ _RELATIONS = {
 
 def relation(found: Comparison) -> str:
     """The relation in one sentence."""
+    if found.incomparable:
+        return "Only distributions can be compared."
     if found.relation is Relation.INDEPENDENT and not (found.a.runs and found.b.runs):
         return f"{' and '.join(side.slug for side in (found.a, found.b) if not side.runs)} holds no runs."
     return _RELATIONS[found.relation]
@@ -61,6 +63,8 @@ def relation(found: Comparison) -> str:
 
 def summary(found: Comparison) -> str:
     """The relation in numbers, in one sentence or two."""
+    if found.incomparable:
+        return found.incomparable
     rewritten = found.counts.verdicts.get(Verdict.REWRITTEN, 0)
     past = f"{plural(rewritten, 'run')} rewritten." if rewritten else "No event was rewritten."
     match found.relation:

@@ -1,16 +1,17 @@
 """What the pages of a comparison need: verdicts, changes and rates in words, addresses of pairs."""
 
-from datetime import timedelta
-from urllib.parse import urlencode
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from django.template import Library
-from django.utils.html import format_html
+from django.template import Context, Library
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import links, wording
 from runs.compare import words
 from runs.compare.records import Cause, Change, Errors, Group, Pair, Presence, Rate, Rung, Verdict
-from runs.templatetags.durascope import took
+from runs.templatetags.durascope import took, workflow_name
 from runs.views import dumbbells
 
 register = Library()
@@ -99,7 +100,41 @@ def kinds(errors: Errors, side: str = "") -> int:
     return sum(1 for group in groups if not side or getattr(group, f"{side}_count"))
 
 
+@register.simple_tag(takes_context=True)
+def day_and_time(context: Context, moment: datetime | None) -> str:
+    """An instant in full: for what is read on another day."""
+    return wording.full_time(moment, context["zone"]) if moment else wording.NOTHING
+
+
+@register.filter
+def against(text: str, other: str) -> SafeString:
+    """A list of words, those that the other side has not in bold."""
+    known = other.split(", ")
+    parts = (
+        (mark_safe("") if part in known or not other else mark_safe(' class="up"'), part) for part in text.split(", ")
+    )
+    return format_html_join(", ", "<span{}>{}</span>", ((css, wording.visible(part)) for css, part in parts))
+
+
+@register.filter
+def further_cause(pair: Pair) -> bool:
+    """Whether the cause says more than the verdict does."""
+    return pair.cause not in (None, Cause.TIMING, Cause.PROGRESS, Cause.REWRITTEN)
+
+
+@register.filter
+def told_twice(groups: Sequence[Group]) -> set[str]:
+    """The names of those whose short name another one has as well."""
+    short = Counter(workflow_name(group.name) for group in groups)
+    return {group.name for group in groups if short[workflow_name(group.name)] > 1}
+
+
+@register.filter
+def workflow_place(name: str) -> str:
+    """What ``workflow_name`` leaves out: ``shop:orders/workflow.fulfil-order`` → ``shop:orders/workflow``."""
+    return wording.visible(name).removesuffix(workflow_name(name)).removesuffix(".")
+
+
 @register.simple_tag
 def pair_page(a: str, a_run: str, b: str, b_run: str) -> str:
-    query = urlencode({"a": a, "a_run": a_run, "b": b, "b_run": b_run})
-    return f"{links.COMPARE}run/?{query}"
+    return links.pair_page(a, a_run, b, b_run)

@@ -1,7 +1,9 @@
 """Two databases side by side: overview, pairs of runs, runs without a counterpart, steps, errors, settings, integrity."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -13,18 +15,23 @@ from django.utils.safestring import mark_safe
 from runs import comparing, links, retrying
 from runs.addresses import encode
 from runs.catalogue import Database, served
+from runs.clock import rfc3339
 from runs.compare import asking, words
-from runs.compare.records import Comparison, Options, Pair, Presence, Progress, Rung, Verdict
+from runs.compare.records import Cause, Comparison, Options, Pair, Presence, Progress, Relation, Rung, Verdict
 from runs.compare.store import Kept, PairFilter
-from runs.errors import BadFilter, MethodNotAllowed
+from runs.errors import BadFilter, MethodNotAllowed, Unreadable
+from runs.fleet import survey
 from runs.lookup import page_length, refuse_unknown, whole_number
 from runs.records import Status
 from runs.selection import Reference
+from runs.views.answers import answered
 from runs.views.dumbbells import axis
 from runs.views.preferences import COOKIES, remember
+from runs.views.suggestions import suggestions
 
 KEPT = ("a", "b", "match", "path", "ignore", "tolerance")
 PAIR_FILTERS = ("verdict", "cause", "workflow", "rung", "a_status", "b_status", "q")
+SIDES = ("a", "b")
 LAST = 10**18 - 1
 EXPORTED = 1000  # pairs
 STYLES = ("tokens", "base", "layout", "components", "timeline", "compare")
@@ -79,10 +86,25 @@ class Offer:
     runs: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """A plain list of the runs of one side from an instant on."""
+
+    letter: str
+    since: str
+    page: str
+
+
 def choose(request: HttpRequest) -> HttpResponse:
     """``GET /compare/``: the overview; without both databases, a form to choose them."""
     if not (request.GET.get("a") and request.GET.get("b")):
-        context = {"here": "compare", "databases": served().databases(), "chosen": request.GET, "matches": _matches()}
+        databases = served().databases()
+        context = {
+            "here": "compare",
+            "databases": databases,
+            "matches": _matches(),
+            "suggestions": suggestions(survey(databases)) if len(databases) > 1 else (),
+        }
         return _answer(request, "runs/compare_choose.html", context)
     return _page(request, "overview", "runs/compare.html", lambda kept: {"axis": axis(kept.comparison.workflows)})
 
@@ -107,7 +129,7 @@ def pairs(request: HttpRequest) -> HttpResponse:
             "count": kept.count_pairs(where),
             "facets": kept.facets(),
             "where": where,
-            "chips": [(name, value) for name, value in given.items() if value],
+            "chips": [(name, _chip(name, value)) for name, value in given.items() if value],
             "statuses": [status.value for status in Status],
         }
 
@@ -116,15 +138,21 @@ def pairs(request: HttpRequest) -> HttpResponse:
 
 def lone(request: HttpRequest) -> HttpResponse:
     """``GET /compare/lone/``: the runs of one side that have no counterpart."""
-    side, presence = request.GET.get("side", "a"), request.GET.get("presence", Presence.ONLY.value)
-    if side not in ("a", "b"):
-        raise BadFilter(f"side={side[:20]!r} is not one of a, b.")
-    if presence not in {each.value for each in Presence}:
-        raise BadFilter(f"presence={presence[:20]!r} is not one of {', '.join(Presence)}.")
+    asked_side, asked_presence = request.GET.get("side", ""), request.GET.get("presence", "")
+    if asked_side not in ("", *SIDES):
+        raise BadFilter(f"side={asked_side[:20]!r} is not one of {', '.join(SIDES)}.")
+    if asked_presence and asked_presence not in {each.value for each in Presence}:
+        raise BadFilter(f"presence={asked_presence[:20]!r} is not one of {', '.join(Presence)}.")
     after, limit = _part(request)
 
     def more(kept: Kept) -> dict[str, object]:
-        rows = kept.lone(side, Presence(presence), after, limit + 1)
+        counts = kept.count_lone()
+        presences = [Presence(asked_presence)] if asked_presence else list(Presence)
+        sides = (asked_side,) if asked_side else SIDES
+        # Where neither is asked for: the first list that isn't empty.
+        listed = list(product(presences, sides))
+        presence, side = next(((why, of) for why, of in listed if counts.get((of, why))), listed[0])
+        rows = kept.lone(side, presence, after, limit + 1)
         slug = getattr(kept.comparison, side).slug
         return {
             "rows": rows[:limit],
@@ -132,9 +160,11 @@ def lone(request: HttpRequest) -> HttpResponse:
             "next": rows[limit - 1].number if len(rows) > limit else None,
             "after": after,
             "side": side,
-            "presence": Presence(presence),
-            "presence_words": words.PRESENCES[Presence(presence)].format(side=side.upper()),
-            "presences": list(Presence),
+            "presence": presence,
+            "presence_words": words.PRESENCES[presence].format(side=side.upper()),
+            "sides": [(of, sum(counts.get((of, why), 0) for why in Presence)) for of in SIDES],
+            "presences": [(why, counts.get((side, why), 0)) for why in Presence],
+            "count": counts.get((side, presence), 0),
             "slug": slug,
         }
 
@@ -210,6 +240,19 @@ def again(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(f"{links.COMPARE}?{asked.kept}")
 
 
+def _chip(name: str, value: str) -> str:
+    """A filter in words; one that can't match anything as it was given."""
+    with suppress(ValueError):
+        match name:
+            case "verdict":
+                return words.VERDICTS[Verdict(value)][1]
+            case "cause":
+                return words.CAUSES[Cause(value)]
+            case "rung":
+                return f"matched by {words.RUNGS[Rung(value)]}"
+    return {"workflow": value, "a_status": f"A {value}", "b_status": f"B {value}", "q": f"“{value}”"}.get(name, value)
+
+
 def _offer(letter: str, slug: str, runs: Sequence[tuple[str, Status]]) -> list[Offer]:
     """Planning the retry of those that failed, of this one side; empty where there are none, or retrying is off."""
     failed = tuple(str(Reference(slug, encode(run))) for run, status in runs if status is Status.FAILED)
@@ -239,7 +282,6 @@ def _page(
     """One page of a comparison, or how far it is."""
     refuse_unknown(request.GET, (*KEPT, *also, *COOKIES))
     asked = _asked(request)
-    found = comparing.find(asked.a, asked.b, asked.options)
     context: dict[str, object] = {
         "here": "compare",
         "tab": tab,
@@ -251,6 +293,12 @@ def _page(
         "matches": _matches(),
         "tolerance": asking.tolerance_text(asked.options.tolerance),
     }
+    try:
+        found = comparing.find(asked.a, asked.b, asked.options)
+    except Unreadable as problem:
+        # With the form, so that another one can be chosen.
+        context |= {"progress": Progress("", 0, 0, problem=str(problem)), "live_tag": ""}
+        return answered(request, "runs/compare_progress.html", context, problem)
     if isinstance(found, Progress):
         over = found.cancelled or found.problem
         context |= {"progress": found, "live_tag": "" if over else "follow"}
@@ -261,7 +309,23 @@ def _page(
 
 def _words(it: Comparison) -> dict[str, object]:
     changed = sum(not setting.same for setting in it.settings)
-    return {"relation": words.relation(it), "summary": words.summary(it), "changed_settings": changed}
+    return {
+        "relation": words.relation(it),
+        "summary": words.summary(it),
+        "changed_settings": changed,
+        "newer": list(_newer(it)),
+    }
+
+
+def _newer(it: Comparison) -> Iterator[Newer]:
+    """The runs that one side recorded after the other ended; of a fork, those of both sides since they parted."""
+    parted = it.alike_until if it.relation in (Relation.FORKED, Relation.REWRITTEN) else None
+    for letter, side, of, other in (("A", it.a, "B", it.b), ("B", it.b, "A", it.a)):
+        since = parted or other.last_at
+        if since and side.last_at and side.last_at > since:
+            query = urlencode({"since": rfc3339(since), "children": "show"})
+            words_of = "since they parted" if parted else f"since {of} ended"
+            yield Newer(letter, words_of, f"{links.runs_page(side.slug)}?{query}")
 
 
 def _error_groups(it: Comparison) -> dict[str, object]:

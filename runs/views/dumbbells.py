@@ -33,12 +33,13 @@ class LogAxis:
 
 
 def axis(groups: Iterable[Group]) -> LogAxis:
-    """The decades that hold every p50 and p95 of the groups; 1 ms to 1 s where there are none."""
+    """The decades that hold the p95 of every group that has one on both sides; 1 ms to 1 s where there are none."""
     values = [
         value
         for group in groups
-        for value in (group.a_took.p50, group.a_took.p95, group.b_took.p50, group.b_took.p95)
-        if value is not None and value > 0
+        if group.a_took.p95 is not None and group.b_took.p95 is not None
+        for value in (group.a_took.p95, group.b_took.p95)
+        if value > 0
     ]
     if not values:
         return LogAxis(1_000, 1_000_000)
