@@ -35,6 +35,7 @@ _STATUSES = {
     500: "Whether it was appended is not known: look at the run.",
     507: "Nothing was appended: the disk is full.",
 }
+_CANCEL_ERRORS = frozenset({400, 403, 404, 415, 422})
 _WRITE_ERRORS = frozenset({400, 403, 404, 415, 422, 423, 500, 503, 507})
 _OPTIONS: tuple[parameters.Parameter, ...] = tuple(
     {"in": "query", "name": name, "required": False, "description": description, "schema": schema}
@@ -191,10 +192,10 @@ def show_job(request: HttpRequest, number: Number) -> object:
     "/jobs/{number}/cancel/",
     operation_id="cancel_job",
     summary="Stop appending",
-    response={200: retry_schemas.Job, frozenset({403, 404, 415}): schemas.Problem},
-    openapi_extra=_described("It stops before its next run; what is appended stays.", (403, 404, 415)),
+    response={200: retry_schemas.Job, _CANCEL_ERRORS: schemas.Problem},
+    openapi_extra=_described("It stops before its next run; what is appended stays.", _CANCEL_ERRORS),
 )
-def cancel_job(request: HttpRequest, number: Number) -> object:
+def cancel_job(request: HttpRequest, number: Number, nothing: retry_schemas.Nothing) -> object:
     """What was appended is the engine's."""
     return retry_shapes.job_object(jobs.cancel(_job(number)))
 
