@@ -8,6 +8,7 @@ don't read what they asked for, would stop all others.
 import itertools
 import json
 import logging
+import os
 import re
 import selectors
 import socket
@@ -21,7 +22,9 @@ from typing import Any
 
 from gunicorn.http import errors as http
 from gunicorn.http.parser import RequestParser
+from gunicorn.workers import base
 from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.workertmp import WorkerTmp
 
 from runs.errors import (
     AddressTooLong,
@@ -48,6 +51,19 @@ _CODED = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE)
 _BARE = re.compile(rb"(?<!\r)\n")
 _TARGET = re.compile(rb"(?:\r\n)?[^ \r\n]+ /api/")
 _log = logging.getLogger(__name__)
+
+
+class Heartbeat(WorkerTmp):  # type: ignore[misc]  # gunicorn has no types
+    """By which gunicorn sees that a worker lives: a file, here one in memory, so that no disk need have room for it."""
+
+    def __init__(self, cfg: Any) -> None:
+        if hasattr(os, "memfd_create"):
+            self._tmp = os.fdopen(os.memfd_create("durascope"), "w+b", 0)
+        else:
+            super().__init__(cfg)
+
+
+base.WorkerTmp = Heartbeat  # there is no setting for it
 
 
 class Connection:
