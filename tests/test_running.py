@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from runs import catalogue
 from tests import bulk
 from tests.serving import COMMAND, READY, Served, environment, eventually, run, served
 from tests.test_full_disk import Disk, disk  # noqa: F401 - a fixture
@@ -309,6 +310,27 @@ def test_a_clock_that_is_before_or_long_after_what_was_recorded_breaks_no_page(u
                 assert durascope.get(f"{found['page']}retry/").status == 200
         durascope.stop()
     assert durascope.errors == ""
+
+
+# Very many files
+
+
+def test_a_folder_of_ten_thousand_databases_is_served_in_part_and_says_so(unpacked: Unpacked, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    first = Path(shutil.copy(unpacked("mini-2.0.0"), tmp_path / "first"))
+    for number in range(10_000):
+        os.link(first, folder / f"{number:05}.sqlite")
+    with served(str(folder), DURASCOPE_WORKERS="1") as durascope:
+        assert durascope.line.startswith(f"Durascope serves {catalogue.MAX_DATABASES} databases at ")
+        page = durascope.get("/")
+        assert page.status == 200
+        assert len(page.body) < 4_000_000
+        assert "There are more than are served at once" in page.text
+        assert durascope.get("/db/00000/runs/").status == 200
+        assert durascope.get("/db/09999/runs/").status == 404
+        durascope.stop()
+    assert durascope.errors == f"durascope: {folder} holds more than the 2,000 databases that are served\n"
 
 
 # For a long time
