@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from runs import catalogue
 from tests import bulk
 from tests.serving import COMMAND, READY, Served, environment, eventually, run, served
 from tests.test_full_disk import Disk, disk  # noqa: F401 - a fixture
+from tests.wire import answer_on, connected, request
 
 Unpacked = Callable[[str], Path]
 
@@ -100,6 +102,22 @@ def test_ended_at_any_moment_of_its_start_it_leaves_no_process(
         assert said == "" or READY.fullmatch(said)
         if number == signal.SIGTERM:
             assert [entry.name for entry in temporary.iterdir()] == []
+
+
+def test_what_was_asked_is_answered_when_it_is_told_to_stop_and_slow_clients_do_not_keep_it(unpacked: Unpacked) -> None:
+    with served(str(unpacked("zoo-3.4.0"))) as durascope, ExitStack() as stack:
+        assert durascope.get(RUN).status == 200
+        slow = [stack.enter_context(connected(durascope)) for _ in range(40)]
+        for connection in slow:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+        asked = [stack.enter_context(connected(durascope)) for _ in range(10)]
+        for connection in asked:
+            connection.sendall(request(RUN))
+        assert [answer.status for connection in asked[:5] if (answer := answer_on(connection))] == [200] * 5
+        assert durascope.stop() == 0
+        assert [answer.status for connection in asked[5:] if (answer := answer_on(connection))] == [200] * 5
+    assert eventually(lambda: durascope.gone)
+    assert durascope.errors == ""
 
 
 def test_a_killed_worker_is_replaced_and_nobody_notices(fresh: Unpacked, temporary: Path) -> None:

@@ -39,7 +39,14 @@ _STATUSES = {
 _CANCEL_ERRORS = frozenset({400, 403, 404, 413, 414, 415, 422})
 _WRITE_ERRORS = frozenset({400, 403, 404, 413, 414, 415, 422, 423, 500, 503, 507})
 _OPTIONS: tuple[parameters.Parameter, ...] = tuple(
-    {"in": "query", "name": name, "required": False, "description": description, "schema": schema}
+    {
+        "in": "query",
+        "name": name,
+        "required": False,
+        "schema": schema,
+        "description": description,
+        "allowEmptyValue": True,
+    }
     for name, description, schema in (
         (
             "operation",
