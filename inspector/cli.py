@@ -265,12 +265,15 @@ def _prepare_retrying(config: Config) -> None:
 
 def _count(specs: Sequence[str]) -> int:
     """How many databases there are now; what is missing is said on stderr, and served all the same: it may come."""
-    from runs.catalogue import Catalogue
+    from runs.catalogue import MAX_DATABASES, Catalogue
 
     for spec in specs:
-        found = Catalogue((spec,)).databases()
+        catalogue = Catalogue((spec,))
+        found = catalogue.databases()
         if not found:
             print(f"durascope: nothing to read in {spec} yet", file=sys.stderr)
+        if catalogue.cut:
+            print(f"durascope: {spec} holds more than the {MAX_DATABASES:,} databases that are served", file=sys.stderr)
         for database in found:
             if database.source.facts() is None:
                 print(f"durascope: {database.source.place} is missing", file=sys.stderr)

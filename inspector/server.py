@@ -13,6 +13,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from inspector.config import Config
+from inspector.worker import MAX_CONNECTIONS, MAX_LINE, PatientWorker
 from runs.errors import BadConfiguration
 
 BACKLOG = 512
@@ -57,12 +58,14 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load_config(self) -> None:
         settings: dict[str, Any] = {
             "bind": f"fd://{self.listener.detach()}",
-            "worker_class": "gthread",
+            "worker_class": PatientWorker,
+            "worker_connections": MAX_CONNECTIONS + 1,
             "workers": self.config.workers,
             "threads": self.config.threads,
             "preload_app": True,
             "graceful_timeout": GRACE_SECONDS,
-            "limit_request_line": 8190,  # a filter's text, percent-encoded, is longer than the default allows
+            "limit_request_line": MAX_LINE,  # a filter's text, percent-encoded, is longer than the default allows
+            "sendfile": False,
             "loglevel": "warning",
             "control_socket_disable": True,
             "when_ready": self.when_ready,

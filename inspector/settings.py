@@ -49,6 +49,7 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [ASSETS_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # nobody else needs them
 
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -68,5 +69,7 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "django.security": {"level": "CRITICAL"},
+        # It says that it leaves out the body of an answer to HEAD, each time.
+        "gunicorn.http.wsgi": {"level": "ERROR"},
     },
 }

@@ -12,12 +12,15 @@ from django.http import HttpRequest
 from runs.errors import DurascopeError, MethodNotAllowed, NotAllowed, WrongMediaType
 
 SAFE_METHODS = ("GET", "HEAD")
-_JSON = re.compile(r"/api/v1/(retries/|jobs/[0-9]+/cancel/|databases/[^/]+/runs/[^/]+/retry/)")
+_JSON = re.compile(r"/api/v1/(retries/|jobs/[^/]+/cancel/|databases/[^/]+/runs/[^/]+/retry/)")
 _FORMS = re.compile(r"/(compare/(again|cancel)/|retries/([0-9a-z]+/)*|db/[^/]+/runs/[^/]+/retry/([a-z]+/)?)")
+_ONLY_WRITTEN = re.compile(r"(/api/v1/jobs|/retries/jobs)/[^/]+/cancel/|/compare/(again|cancel)/")
 
 
 def allowed_methods(path: str) -> tuple[str, ...]:
     """The methods that an address may answer to."""
+    if _ONLY_WRITTEN.fullmatch(path):
+        return ("POST",)
     return (*SAFE_METHODS, "POST") if _JSON.fullmatch(path) or _FORMS.fullmatch(path) else SAFE_METHODS
 
 

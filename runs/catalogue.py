@@ -34,6 +34,9 @@ _Mark = tuple[int, int, int, int]  # device, inode, size, modification
 
 LEVELS = 3  # of folders that are read: the one named, and two below
 MAX_ENTRIES = 10_000  # of a folder or glob that are looked at
+MAX_DATABASES = (
+    2_000  # of a folder or glob that are served: with more, neither the list of all nor a look at each stays quick
+)
 RESCAN_SECONDS = 1.0
 MAX_SLUG = 80
 # Stems that every database of an engine has: they say nothing about which one it is.
@@ -76,6 +79,9 @@ class Catalogue:
         self._scanned_at = -RESCAN_SECONDS
         self._databases: dict[str, Database] = {}
         self._looked_at: dict[str, tuple[_Mark, bool]] = {}
+        self.cut: frozenset[str] = (
+            frozenset()
+        )  # the specs that lead to more than MAX_DATABASES, of which the first are served
 
     def databases(self) -> tuple[Database, ...]:
         """In the order of the specs, within one by path."""
@@ -111,6 +117,7 @@ class Catalogue:
 
     def _found(self) -> Iterator[_Found]:
         looked_at: dict[str, tuple[_Mark, bool]] = {}
+        cut: set[str] = set()
         for spec in self.specs:
             name, path = _parsed(spec)
             if os.path.isdir(path):  # noqa: PTH112  Path's own raises where a folder may not be looked into
@@ -122,10 +129,15 @@ class Catalogue:
             else:
                 yield _Found(path, name, explicit=True)
                 continue
+            count = 0
             for file in files:
                 if self._is_database(file, looked_at):
+                    count += 1
+                    if count > MAX_DATABASES:
+                        cut.add(spec)
+                        break
                     yield _Found(Path(file), name, explicit=False)
-        self._looked_at = looked_at
+        self._looked_at, self.cut = looked_at, frozenset(cut)
 
     def _is_database(self, file: str, looked_at: dict[str, tuple[_Mark, bool]]) -> bool:
         """Whether a file found is one: its header is read again only when the file has changed."""

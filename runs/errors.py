@@ -17,6 +17,10 @@
     │   ├── BadReason                 422
     │   ├── KeyUsed                   422
     │   ├── WrongMediaType            415   a write that is not JSON
+    │   ├── LengthMissing             411   a body in pieces
+    │   ├── BodyTooLarge              413
+    │   ├── AddressTooLong            414
+    │   ├── HeadersTooLong            431
     │   └── MethodNotAllowed          405
     ├── BadConfiguration              500   said at the start, never to a browser
     ├── NotAllowed                    403   retrying is off for this database, or the file may not be written
@@ -141,8 +145,32 @@ class WrongMediaType(BadRequest):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
+class LengthMissing(BadRequest):
+    """What is sent has to say how long it is."""
+
+    status = HTTPStatus.LENGTH_REQUIRED
+
+
+class BodyTooLarge(BadRequest):
+    """What was sent is larger than anything that is asked for here."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class AddressTooLong(BadRequest):
+    """The address is longer than any that leads somewhere here."""
+
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+
+
+class HeadersTooLong(BadRequest):
+    """The headers are too long, or too many."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
 class MethodNotAllowed(BadRequest):
-    """This address can only be read."""
+    """The method is none of this address."""
 
     status = HTTPStatus.METHOD_NOT_ALLOWED
 

@@ -10,7 +10,7 @@ from runs.errors import BadFilter
 from runs.records import Status
 
 NAMES = ("status", "workflow", "q", "since", "until", "active_at", "version", "queue", "root", "recovered")
-MAX_TEXT = 2000
+MAX_TEXT = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from runs.state.models import Progress, Retry
 from runs.state.place import is_kept
 
 REASON_LENGTH = 2000
+PIN_LENGTH = 200
 COPIES = "copies"  # the folder of saved databases, in our state
 STARTS = ("auto", "failed-only")
 CHILDREN = ("deep", "whole")
@@ -87,6 +88,8 @@ def options(operation: str = "", start: str = "", children: str = "", pin: str =
         raise BadFilter(f"from={start[:40]!r} is not one of {', '.join(STARTS)}, nor a step's number.")
     if children not in ("", *CHILDREN):
         raise BadFilter(f"children={children[:40]!r} is not one of {', '.join(CHILDREN)}.")
+    if len(pin) > PIN_LENGTH:
+        raise BadFilter(f"pin is {len(pin):,} characters long; the limit is {PIN_LENGTH}.")
     return Options(
         operation=None if operation in ("", "auto") else Operation(operation),
         start=start or "auto",

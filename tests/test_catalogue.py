@@ -100,6 +100,20 @@ def test_a_folder_of_very_many_entries_is_not_read_to_the_end(tmp_path: Path, mo
     assert len(slugs(tmp_path / "*")) == 3
 
 
+def test_of_very_many_databases_the_first_are_served_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "MAX_DATABASES", 3)
+    for number in range(5):
+        database(tmp_path / f"{number}.sqlite")
+    served = Catalogue([str(tmp_path)])
+    assert [found.slug for found in served.databases()] == ["0", "1", "2"]
+    assert served.cut == {str(tmp_path)}
+    assert slugs(tmp_path / "*") == ["0", "1", "2"]
+    named = Catalogue([str(tmp_path), str(tmp_path / "4.sqlite")])
+    assert [found.slug for found in named.databases()] == ["0", "1", "2", "4"]
+
+
 def test_a_glob_finds_what_it_matches(tmp_path: Path) -> None:
     for name in ("a/x.sqlite", "a/b/y.sqlite", "a/b/c/d/z.sqlite", "a/b/other.db"):
         database(tmp_path / name)

@@ -79,8 +79,8 @@ api.add_router("", pairs.router)
     "/databases/",
     operation_id="list_databases",
     summary="All databases",
-    response={200: schemas.Databases, 400: schemas.Problem},
-    openapi_extra=parameters.described(answer="Every database that is served.", errors=(400,)),
+    response={200: schemas.Databases, frozenset({400, 414}): schemas.Problem},
+    openapi_extra=parameters.described(answer="Every database that is served.", errors=(400, 414)),
 )
 def list_databases(request: HttpRequest) -> object:
     """One that can't be read is listed with its problem."""
@@ -93,8 +93,8 @@ def list_databases(request: HttpRequest) -> object:
     "/databases/{slug}/",
     operation_id="show_database",
     summary="One database",
-    response={200: schemas.Database, frozenset({400, 404}): schemas.Problem},
-    openapi_extra=parameters.described(answer="What is known of it.", errors=(400, 404)),
+    response={200: schemas.Database, frozenset({400, 404, 414}): schemas.Problem},
+    openapi_extra=parameters.described(answer="What is known of it.", errors=(400, 404, 414)),
 )
 def show_database(request: HttpRequest, slug: SlugSegment) -> object:
     """As in the list of all: if it can't be read, its problem says why."""
@@ -134,9 +134,9 @@ def list_database_runs(request: HttpRequest, response: HttpResponse, slug: SlugS
     "/runs/",
     operation_id="list_runs",
     summary="Runs of all databases",
-    response={200: schemas.Runs, 400: schemas.Problem},
+    response={200: schemas.Runs, frozenset({400, 414}): schemas.Problem},
     openapi_extra=parameters.described(
-        *parameters.FILTERS, parameters.DATABASES, *parameters.PLACE, answer="Newest first.", errors=(400,)
+        *parameters.FILTERS, parameters.DATABASES, *parameters.PLACE, answer="Newest first.", errors=(400, 414)
     ),
 )
 def list_runs(request: HttpRequest, response: HttpResponse) -> object:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from runs.filters import MAX_TEXT
 from runs.lookup import DEFAULT_LIMIT, MAX_LIMIT
 from runs.records import Status
 
@@ -14,7 +15,8 @@ MAX_VALUE_LIMIT = 64 * 1024 * 1024
 
 def query(name: str, description: str, schema: Mapping[str, Any], **more: Any) -> Parameter:
     """A parameter of the query; ``more`` are further keys of OpenAPI's."""
-    return {"in": "query", "name": name, "required": False, "description": description, "schema": schema} | more
+    about = {"description": description, "allowEmptyValue": True}  # an empty one counts as left out
+    return {"in": "query", "name": name, "required": False, "schema": schema, **about, **more}
 
 
 def _instant(name: str, description: str) -> Parameter:
@@ -22,7 +24,7 @@ def _instant(name: str, description: str) -> Parameter:
 
 
 def _text(name: str, description: str) -> Parameter:
-    return query(name, description, {"type": "string", "maxLength": 2000})
+    return query(name, description, {"type": "string", "maxLength": MAX_TEXT})
 
 
 PLACE: tuple[Parameter, ...] = (
@@ -76,13 +78,13 @@ VALUE: tuple[Parameter, ...] = (
         "raw",
         "Given without a value: the bytes as stored, as a file.",
         {"type": "string", "maxLength": 0},
-        allowEmptyValue=True,
     ),
 )
 
 STATUSES: Mapping[int, str] = {
     400: "A parameter, or its value, is unknown.",
     404: "There is no such database, run or payload.",
+    414: "The address is longer than 8,190 bytes.",
     422: "The file is SQLite of an unknown schema.",
     423: "The database is locked by another process.",
     503: "The database can't be read.",

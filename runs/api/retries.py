@@ -13,7 +13,7 @@ from runs.catalogue import Database, served
 from runs.errors import AlreadyRetried, AppendRefused, BadBody, JobNotFound, RetryNotFound
 from runs.records import Cursor
 from runs.retry import Operation, Options
-from runs.retrying import CHILDREN, STARTS
+from runs.retrying import CHILDREN, PIN_LENGTH, STARTS
 from runs.state import place, retries
 
 router = Router()
@@ -29,15 +29,24 @@ _STATUSES = {
     400: "A parameter, a value or the body can't be understood.",
     403: "Retrying is off for this database, the file may not be written, or a page of another site asks.",
     404: "There is no such database, run, retry or job.",
+    413: "The body is larger than 2.5 MB.",
     409: "Nothing was appended: it changed meanwhile, or is retried already; then with that retry.",
     415: "The body is not application/json.",
     422: "It can't be retried, the body or the reason is not one, or the schema is unknown.",
     500: "Whether it was appended is not known: look at the run.",
     507: "Nothing was appended: the disk is full.",
 }
-_WRITE_ERRORS = frozenset({400, 403, 404, 415, 422, 423, 500, 503, 507})
+_CANCEL_ERRORS = frozenset({400, 403, 404, 413, 414, 415, 422})
+_WRITE_ERRORS = frozenset({400, 403, 404, 413, 414, 415, 422, 423, 500, 503, 507})
 _OPTIONS: tuple[parameters.Parameter, ...] = tuple(
-    {"in": "query", "name": name, "required": False, "description": description, "schema": schema}
+    {
+        "in": "query",
+        "name": name,
+        "required": False,
+        "schema": schema,
+        "description": description,
+        "allowEmptyValue": True,
+    }
     for name, description, schema in (
         (
             "operation",
@@ -54,7 +63,7 @@ _OPTIONS: tuple[parameters.Parameter, ...] = tuple(
             "deep: of a failed child only what failed in it. whole: the whole child.",
             {"type": "string", "enum": list(CHILDREN), "default": "deep"},
         ),
-        ("pin", "The version of the application that must take it up.", {"type": "string", "maxLength": 200}),
+        ("pin", "The version of the application that must take it up.", {"type": "string", "maxLength": PIN_LENGTH}),
     )
 )
 _KEY: parameters.Parameter = {
@@ -122,8 +131,8 @@ def append_retry(
     "/retries/",
     operation_id="list_retries",
     summary="Retries of every outcome",
-    response={200: retry_schemas.Retries, 400: schemas.Problem},
-    openapi_extra=_described("Newest first.", (400,), *parameters.PLACE, parameters.DATABASES),
+    response={200: retry_schemas.Retries, frozenset({400, 414}): schemas.Problem},
+    openapi_extra=_described("Newest first.", (400, 414), *parameters.PLACE, parameters.DATABASES),
 )
 def list_retries(request: HttpRequest, response: HttpResponse) -> object:
     """Those that are recorded here; none where nothing may be retried."""
@@ -178,8 +187,8 @@ def append_retries(request: HttpRequest, confirmed: retry_schemas.Several) -> Ht
     "/jobs/{number}/",
     operation_id="show_job",
     summary="How several retries fare",
-    response={200: retry_schemas.Job, frozenset({400, 404}): schemas.Problem},
-    openapi_extra=_described("What became of each.", (400, 404)),
+    response={200: retry_schemas.Job, frozenset({400, 404, 414}): schemas.Problem},
+    openapi_extra=_described("What became of each.", (400, 404, 414)),
 )
 def show_job(request: HttpRequest, number: Number) -> object:
     """Each run's result as soon as there is one."""
@@ -191,10 +200,10 @@ def show_job(request: HttpRequest, number: Number) -> object:
     "/jobs/{number}/cancel/",
     operation_id="cancel_job",
     summary="Stop appending",
-    response={200: retry_schemas.Job, frozenset({403, 404, 415}): schemas.Problem},
-    openapi_extra=_described("It stops before its next run; what is appended stays.", (403, 404, 415)),
+    response={200: retry_schemas.Job, _CANCEL_ERRORS: schemas.Problem},
+    openapi_extra=_described("It stops before its next run; what is appended stays.", _CANCEL_ERRORS),
 )
-def cancel_job(request: HttpRequest, number: Number) -> object:
+def cancel_job(request: HttpRequest, number: Number, nothing: retry_schemas.Nothing) -> object:
     """What was appended is the engine's."""
     return retry_shapes.job_object(jobs.cancel(_job(number)))
 

@@ -16,6 +16,10 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", str_max_length=4000)
 
 
+class Nothing(Sent):
+    """``{}``: there is nothing to say."""
+
+
 class Part(Shape):
     """A step that runs again, or is kept."""
 

@@ -228,14 +228,14 @@ def export(request: HttpRequest) -> HttpResponse:
 
 def cancel(request: HttpRequest) -> HttpResponse:
     """``POST /compare/cancel/``: stops a comparison that is being made; what it has read is forgotten."""
-    asked = _confirmed(request)
+    asked = _asked(request)
     comparing.cancel(asked.a, asked.b, asked.options)
     return HttpResponseRedirect(f"{links.COMPARE}?{asked.kept}")
 
 
 def again(request: HttpRequest) -> HttpResponse:
     """``POST /compare/again/``: compares anew, whatever was kept."""
-    asked = _confirmed(request)
+    asked = _asked(request)
     comparing.forget(asked.a, asked.b, asked.options)
     return HttpResponseRedirect(f"{links.COMPARE}?{asked.kept}")
 
@@ -263,13 +263,6 @@ def _part(request: HttpRequest) -> tuple[int, int]:
     """After which number a list goes on, and how many rows are wanted."""
     query = dict(request.GET.lists())
     return whole_number(query, "after", default=0, least=0, most=LAST), page_length(query)
-
-
-def _confirmed(request: HttpRequest) -> Asked:
-    """What was asked of a form, never of a link."""
-    if request.method != "POST":
-        raise MethodNotAllowed("Only the button does this.")
-    return _asked(request)
 
 
 def _page(

@@ -26,6 +26,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "failures": sum(sum(contents.overview.failures) for contents in readable),
         "now": clock.now(),
         "specs": served().specs,
+        "cut": served().cut,
     }
     response = render(request, "runs/fleet.html", context)
     remember(request, response)
