@@ -308,7 +308,7 @@ def test_it_starts_and_answers_where_every_warning_is_an_error(unpacked: Unpacke
     assert ours == []
 
 
-@pytest.mark.parametrize("now", ["1970-01-01T00:00:00Z", "2026-11-22T03:10:00Z", "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("now", ["1970-01-01T00:00:00Z", "2026-11-22T03:10:00Z", "3499-12-31T23:59:59Z"])
 def test_a_clock_that_is_before_or_long_after_what_was_recorded_breaks_no_page(unpacked: Unpacked, now: str) -> None:
     names = ("zoo-3.4.0", "shop", "shop-live")
     with served(*(str(unpacked(name)) for name in names), DURASCOPE_NOW=now) as durascope:

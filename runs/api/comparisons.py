@@ -32,7 +32,7 @@ HOW: tuple[parameters.Parameter, ...] = (
     ),
     parameters.query("tolerance", "By how much durations may differ: 20%,50ms.", {"type": "string"}),
 )
-_ERRORS = (400, 404, 422, 423, 503)
+_ERRORS = (400, 404, 414, 422, 423, 503)
 
 
 @router.api_operation(

@@ -15,7 +15,7 @@ router = Router()
 
 READ = ["GET", "HEAD"]
 SIDES = ("a", "a_run", "b", "b_run")
-_ERRORS = (400, 404, 422, 423, 503)
+_ERRORS = (400, 404, 414, 422, 423, 503)
 _HOW: tuple[parameters.Parameter, ...] = (
     parameters.query("a", "The slug of the database of run A.", {"type": "string"}, required=True),
     parameters.query("a_run", "The id of run A.", {"type": "string"}, required=True),

@@ -19,7 +19,7 @@ from runs.clock import rfc3339
 from runs.compare import asking, words
 from runs.compare.records import Cause, Comparison, Options, Pair, Presence, Progress, Relation, Rung, Verdict
 from runs.compare.store import Kept, PairFilter
-from runs.errors import BadFilter, MethodNotAllowed, Unreadable
+from runs.errors import BadFilter, Unreadable
 from runs.fleet import survey
 from runs.lookup import page_length, refuse_unknown, whole_number
 from runs.records import Status
