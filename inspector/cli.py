@@ -199,7 +199,7 @@ def _demo(options: argparse.Namespace) -> int:
             signal.signal(number, _ended)
     with prepared() as folder:
         config = replace(config, paths=(str(folder),))
-        if config.is_local:
+        if config.is_local and not config.now:
             # These are copies: retrying them is what they are for. What is kept of it goes with them.
             config = replace(config, retry=SLUGS, state=str(folder.parent / "state"))
         return _run(config, opens=options.open)
@@ -254,6 +254,11 @@ def _prepare_retrying(config: Config) -> None:
         raise BadConfiguration(
             f"--allow-retry is refused on {config.host}: whoever reaches it could retry, and there is no sign-in yet.",
             remedy="Listen on 127.0.0.1.",
+        )
+    if config.now:
+        raise BadConfiguration(
+            "--allow-retry is refused while DURASCOPE_NOW fixes the clock: a retry writes the instant at which it is appended.",
+            remedy="Unset it.",
         )
     if JOBS_SLUG in config.retry:
         raise BadConfiguration(f"{JOBS_SLUG} is our own: its runs go on by themselves.")

@@ -197,6 +197,7 @@ def _append(path: Path, run_id: str, options: Options, confirmed: str) -> Append
         engine = engine_for(transaction.reader())
         if isinstance(engine, Retryable):
             engine.check_appended(plan)
+        check_count(plan, transaction.changes())
         if not is_awaited():
             raise AppendRefused("Whoever asked for it is gone.")
         transaction.commit()
@@ -213,6 +214,12 @@ def _checked(plan: RetryPlan, found: str, confirmed: str) -> Operation:
     if not plan.eligible or plan.operation is None or not plan.changes:
         raise NotEligible(plan.reason)
     return plan.operation
+
+
+def check_count(plan: RetryPlan, changed: int) -> None:
+    """Raises AppendRefused where another number of rows was changed than the plan has: a trigger did more."""
+    if changed != len(plan.changes):
+        raise AppendRefused(f"{changed} rows were changed where the plan has {len(plan.changes)}.")
 
 
 def changed(transaction: Writing, changes: Iterable[Change], moment: datetime) -> Iterator[Json]:

@@ -18,10 +18,12 @@ _TIMESTAMP = re.compile(
 
 def now() -> datetime:
     """The present instant, aware, in UTC. ``DURASCOPE_NOW`` (RFC 3339) fixes it, so that a file can be seen as of a moment."""
-    fixed = os.environ.get("DURASCOPE_NOW")
-    if fixed and (instant := parse_instant(fixed)):
-        return instant
-    return datetime.now(UTC)
+    return parse_instant(os.environ.get("DURASCOPE_NOW")) or datetime.now(UTC)
+
+
+def is_fixed() -> bool:
+    """Whether ``now`` is an instant that somebody chose."""
+    return parse_instant(os.environ.get("DURASCOPE_NOW")) is not None
 
 
 def parse_instant(text: str | None) -> datetime | None:

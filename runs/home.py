@@ -5,6 +5,7 @@ from pathlib import Path
 
 FILE = "durascope.sqlite"  # retries, the audit, jobs
 JOBS = "durascope-jobs.sqlite"  # how far each job is, on DBOS
+JOBS_LOCK = "jobs.lock"  # held by the jobs process; the kernel gives it back when that is killed
 JOBS_SLUG = "durascope-jobs"
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from threading import Event
 
 from runs.compare import store, tasks
+from runs.home import JOBS_LOCK
 from runs.state import place
 
-LOCK = "jobs.lock"
 LOOK_SECONDS = 0.2  # between two looks for what else there is to do
 
 
@@ -25,16 +25,18 @@ def main() -> int:
     home = place.prepare()
     from runs.state import jobs as recorded
 
+    # What could not be done to its end, nor ended: it is left to the next process, and stands in nobody's way.
+    aside: set[int] = set()
     # Looked at again after the lock is given back: a job may have been recorded when it was about to end.
-    while recorded.unfinished() or tasks.requests(store.folder()):
+    while set(recorded.unfinished()) - aside or tasks.requests(store.folder()):
         with _alone(home) as alone:
             if not alone:
                 return 0
-            _work(home)
-    return 0
+            _work(home, aside)
+    return 1 if aside else 0
 
 
-def _work(home: Path) -> None:
+def _work(home: Path, aside: set[int]) -> None:
     from runs.jobs import durable
     from runs.state import jobs as recorded
 
@@ -44,9 +46,14 @@ def _work(home: Path) -> None:
         # Beside each other: a retry waits for no comparison, a comparison for no retry.
         comparing = beside.submit(_compare, stopping)
         try:
-            while (left := recorded.unfinished()) or (tasks.requests(store.folder()) and not comparing.done()):
+            while (left := sorted(set(recorded.unfinished()) - aside)) or (
+                tasks.requests(store.folder()) and not comparing.done()
+            ):
                 if left:
-                    durable.finish(left[0])
+                    try:
+                        durable.finish(left[0])
+                    except Exception:
+                        aside.add(left[0])
                 else:
                     stopping.wait(LOOK_SECONDS)
         finally:
@@ -68,7 +75,7 @@ def _compare(stopping: Event) -> None:
 @contextmanager
 def _alone(home: Path) -> Iterator[bool]:
     """Whether no other jobs process works in this state; the kernel gives the lock back when a process is killed."""
-    file = os.open(home / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    file = os.open(home / JOBS_LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

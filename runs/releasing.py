@@ -7,7 +7,7 @@ while the server is asked.
 
 from pathlib import Path
 
-from runs import engine_servers, holding
+from runs import holding
 from runs.appending import file_mark
 from runs.catalogue import Database
 from runs.engines.base import Engine
@@ -23,14 +23,15 @@ NOBODY: By = ("", "found afterwards")
 DELETED = "What was appended, paused, was deleted again."
 
 
-def go_on(database: Database, retry: Retry, by: By) -> Retry:
-    """Checks what was appended paused, then releases it, or deletes it again where the replay diverges; where neither can be, it
-    goes on waiting, and ``detail`` says for what. A retry that does not wait is left as it is."""
+def go_on(database: Database, retry: Retry, by: By, address: str | None) -> Retry:
+    """Checks what was appended paused by the engine's server at this address (None where it is not known), then releases it, or
+    deletes it again where the replay diverges; where neither can be, it goes on waiting, and ``detail`` says for what. A retry that
+    does not wait is left as it is."""
     retry = settled(database, retry)
     if retry.progress != Progress.HELD:
         return retry
     try:
-        held, verdict = _checked(database, retry)
+        held, verdict = _checked(database, retry, address)
     except DurascopeError as problem:
         return waiting.waits(retry, _words(problem), by)
     match verdict.outcome:
@@ -82,9 +83,8 @@ def _look(engine: Engine, new_run: str) -> tuple[Held | None, bool]:
     return held, True
 
 
-def _checked(database: Database, retry: Retry) -> tuple[Held, Verdict]:
+def _checked(database: Database, retry: Retry, address: str | None) -> tuple[Held, Verdict]:
     """What the server's replay says of each history that is to go on. Raises AppendRefused, Unreadable."""
-    address = engine_servers.address_of(database.slug)
     if address is None:
         raise AppendRefused(
             f"The server of {database.slug} is not known here.",

@@ -141,7 +141,7 @@ class RetryPlan:
 
     @property
     def digest(self) -> str:
-        """Changes with every fact the plan rests on, clocks left out."""
+        """Of the changes and the guards, clocks left out: whatever else the plan rests on, the engine puts into its guards."""
         facts = [self.run, self.operation, self.new_run, [_plain(change) for change in self.changes], self.guards]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
@@ -183,8 +183,8 @@ class Retryable(Protocol):
         """No write. Raises RunNotFound; everything else that speaks against a retry is a plan that is not eligible."""
 
     def check_appended(self, plan: RetryPlan) -> None:
-        """Called inside the transaction after the changes, before COMMIT: raises AppendRefused where a row is malformed, a state
-        combination illegal, or anything else was changed."""
+        """Called inside the transaction after the changes, before COMMIT: raises AppendRefused where a row is malformed or a state
+        combination illegal. That no other number of rows was changed is seen by whoever calls it."""
 
     def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
         """How the appended run fares, read from its rows."""

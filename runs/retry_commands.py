@@ -6,7 +6,7 @@ Every text of a database is written with its control characters escaped: it must
 import getpass
 import sys
 
-from runs import home, retrying, statements, wording
+from runs import clock, home, retrying, statements, wording
 from runs.catalogue import only
 from runs.errors import BadConfiguration, RetryNotFound
 from runs.retry import Options
@@ -27,6 +27,7 @@ def retry(spec: str, run_id: str, options: Options, reason: str, *, dry_run: boo
     if dry_run or not yes:
         print("\nNothing was appended. To append it: --reason 'WHY' --yes")
         return 0
+    _require_clock()
     retrying.reason_of(reason)
     place.prepare()
     done = retrying.append(database, run_id, options, planned.digest, reason, getpass.getuser(), WHERE, by_owner=True)
@@ -38,8 +39,9 @@ def release(spec: str, run_id: str) -> int:
     """Has the engine's replay check what was appended paused for this run, and releases it, or deletes it again. 1 where it waits
     on, or was deleted. Raises RunNotFound, RetryNotFound, Unreadable."""
     database = only(spec)
+    _require_clock()
     _open()
-    found = [retry for retry in retrying.retries_of(database.slug, run_id) if retry.progress == Progress.HELD]
+    found = [retry for retry in retrying.retries_of(database, run_id) if retry.progress == Progress.HELD]
     if not found:
         raise RetryNotFound(f"Nothing of {run_id} waits for its release.")
     done = retrying.release(database, found[0], getpass.getuser(), WHERE, by_owner=True)
@@ -64,6 +66,14 @@ def export() -> int:
     for line in audit.export():
         print(line)
     return 0
+
+
+def _require_clock() -> None:
+    """Raises BadConfiguration where the clock stands still: its instant would be written into the engine's rows."""
+    if clock.is_fixed():
+        raise BadConfiguration(
+            "DURASCOPE_NOW fixes the clock, and a retry writes when it is appended.", remedy="Unset it."
+        )
 
 
 def _open() -> None:
@@ -96,7 +106,8 @@ def _sheet(planned: Planned) -> list[str]:
         lines.append(f"{title}: {', '.join(names) or 'nothing'}")
     lines += [f"mind: {text}" for text in (*plan.effects, *plan.warnings)]
     if planned.held_by is not None:
-        holders = ", ".join(f"{name} ({pid})" for pid, name in planned.held_by)
-        lines.append(f"open in: {holders}" if holders else "nobody has the file open: it is taken up at the next start")
+        holders = ", ".join(f"{name} ({pid})" for pid, name in planned.held_by.processes)
+        who = "nobody" if planned.held_by.all_seen else "no process that this account can look into"
+        lines.append(f"open in: {holders}" if holders else f"{who} has the file open: it is taken up at the next start")
     lines += ["", *statements.readable(plan).splitlines()]
     return [wording.visible(line) for line in lines]

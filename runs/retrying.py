@@ -11,7 +11,7 @@ from datetime import timedelta
 from errno import ENOSPC
 from pathlib import Path
 
-from runs import appending, clock, engine_servers, errors, releasing
+from runs import appending, clock, engine_servers, errors, links, releasing
 from runs.appending import Appender
 from runs.catalogue import Database
 from runs.engines.base import Engine
@@ -26,6 +26,7 @@ from runs.errors import (
     DurascopeError,
     NotAllowed,
     NotEligible,
+    RunNotFound,
 )
 from runs.home import folder
 from runs.records import Run
@@ -33,13 +34,14 @@ from runs.retry import FollowUp, Operation, Options, Retryable, RetryPlan
 from runs.sources.backups import save
 from runs.sources.base import Opened, Reader
 from runs.sources.files import look
-from runs.sources.openers import openers
+from runs.sources.openers import Openers, openers
 from runs.state import retries, waiting
 from runs.state.models import Progress, Retry
 from runs.state.place import is_kept
 
 REASON_LENGTH = 2000
 PIN_LENGTH = 200
+CLIENT_KEY = "client-"  # how a client's keys are kept, apart from those of jobs
 COPIES = "copies"  # the folder of saved databases, in our state
 STARTS = ("auto", "failed-only")
 CHILDREN = ("deep", "whole")
@@ -50,14 +52,21 @@ _ANSWER_BY = timedelta(seconds=appending.SECONDS + 15)  # a process that has not
 class Planned:
     """A plan as a person sees it. ``digest`` is what is confirmed: the plan, and which file it is for.
 
-    ``opened`` is how the database was read; ``held_by`` the processes that have it open (id, name), None where that can't be told.
+    ``opened`` is how the database was read; ``held_by`` the processes that have it open, None where that can't be told.
     """
 
     plan: RetryPlan
     digest: str
     allowed: bool
     opened: Opened
-    held_by: tuple[tuple[int, str], ...] | None
+    held_by: Openers | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What was decided when a job was recorded: ``server`` is that of the engine, None where none was known."""
+
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +114,7 @@ def fitted(database: Database, chosen: Options) -> Options:
 
 def plan(database: Database, run_id: str, chosen: Options) -> Planned:
     """What a retry would append, or why there can be none. Nothing is written. Raises RunNotFound, Unreadable."""
-
-    chosen = fitted(database, chosen)
-
-    def work(reader: Reader) -> tuple[RetryPlan, Opened]:
-        return appending.plan_by(reader, run_id, chosen), reader.opened
-
-    found, opened = database.source.read(work)
-    found, digest = confirmable(database, found, opened)
+    found, digest, opened = _plan(database, run_id, fitted(database, chosen))
     return Planned(found, digest, allowed(database.slug), opened, openers(Path(database.source.place)))
 
 
@@ -141,19 +143,21 @@ def append(
     *,
     key: str = "",
     by_owner: bool = False,
-    resumes: bool = False,
+    resumes: Resumed | None = None,
     appender: Appender | None = None,
 ) -> Retry:
     """Appends the confirmed plan and records it; the same ``key`` gives the first answer again. In a terminal,
-    whoever has the file at hand (``by_owner``) needs no permission of a server. ``resumes``: no other process can be
-    answering the same key, so that one which was begun was interrupted. ``appender``: the database's, where one is kept.
+    whoever has the file at hand (``by_owner``) needs no permission of a server. ``resumes``: it is of a job, which was permitted
+    when it was recorded, with these very options; and no other process can be answering the same key, so that one which was begun
+    was interrupted. ``appender``: the database's, where one is kept.
 
     Raises NotAllowed, BadReason, KeyUsed, AlreadyRetried, AppendRefused (changed meanwhile), NotEligible, DatabaseLocked, DiskFull,
-    Unreadable: nothing was appended then. AppendUnsure: it may have been.
+    Unreadable: nothing was appended then. AppendUnsure: it may have been, or the same key is being answered.
     """
-    if not by_owner:
+    if not by_owner and not resumes:
         require_allowed(database.slug)
-    chosen = fitted(database, chosen)
+    if not resumes:
+        chosen = fitted(database, chosen)
     asked = retries.Request(
         database=database.slug,
         place=database.source.place,
@@ -163,15 +167,16 @@ def append(
         reason=reason_of(reason),
         who=who,
         where=where,
-        key=key,
+        key=key if resumes or not key else f"{CLIENT_KEY}{key}",
+        expected=_expected(database, run_id, chosen, digest),
     )
     retry, is_new = retries.begin(asked)
-    if resumes and not is_new and retry.progress == Progress.ASKED:
+    if not is_new and retry.progress == Progress.ASKED and (resumes or _is_overdue(retry)):
         retry = _settled(database, retry)
         if retry.progress == Progress.FAILED:
             retry, is_new = retries.begin(asked)
     done = _appended(database, retry, chosen, appender) if is_new else _first_answer(retry)
-    return _released(database, done) if is_new or resumes else done
+    return _released(database, done, resumes) if is_new or resumes else done
 
 
 def release(database: Database, held: Retry, who: str, where: str, *, by_owner: bool = False) -> Retry:
@@ -179,7 +184,7 @@ def release(database: Database, held: Retry, who: str, where: str, *, by_owner: 
     Raises NotAllowed."""
     if not by_owner:
         require_allowed(database.slug)
-    return releasing.go_on(database, held, (who, where))
+    return releasing.go_on(database, held, (who, where), engine_servers.address_of(database.slug))
 
 
 def reason_of(text: str) -> str:
@@ -195,7 +200,7 @@ def reason_of(text: str) -> str:
 def retry(number: int, database: Database | None = None) -> Retry:
     """A recorded retry; with its database, one whose process was killed is looked into first. Raises RetryNotFound."""
     found = retries.retry_of(number)
-    if database and found.progress == Progress.ASKED and found.asked_at < clock.now() - _ANSWER_BY:
+    if database and found.progress == Progress.ASKED and _is_overdue(found):
         return _settled(database, found)
     return releasing.settled(database, found) if database else found
 
@@ -207,26 +212,29 @@ def follow(database: Database, found: Retry) -> Followed:
         return Followed(found, None, FollowUp(why_not=found.detail or "Nothing was appended."))
     held = found.progress == Progress.HELD
 
-    def work(engine: Engine) -> tuple[Run, FollowUp]:
+    def work(engine: Engine) -> tuple[Run | None, FollowUp]:
         fares = FollowUp(why_not="Durascope only reads this engine.")
         if held:
             fares = FollowUp(why_not=f"It is paused, and waits for its release. {found.detail}".strip())
         elif isinstance(engine, Retryable):
             fares = engine.follow(found.run, found.new_run, appended_at)
-        return engine.run(found.new_run), fares
+        try:
+            return engine.run(found.new_run), fares
+        except RunNotFound:
+            return None, fares  # taken back, or deleted by its engine: the engine's words say so
 
     run, follow_up = database.read(work)
     return Followed(found, run, follow_up)
 
 
-def retries_of(slug: str, run_id: str) -> list[Retry]:
+def retries_of(database: Database, run_id: str) -> list[Retry]:
     """What was appended for this run, newest first; empty where nothing is kept here."""
-    return retries.of_run(slug, run_id) if is_kept() else []
+    return retries.of_run(database.slug, database.source.place, run_id) if is_kept() else []
 
 
-def that_made(slug: str, run_id: str) -> Retry | None:
+def that_made(database: Database, run_id: str) -> Retry | None:
     """The retry after which this run goes on; None where none is known here."""
-    return retries.that_made(slug, run_id) if is_kept() else None
+    return retries.that_made(database.slug, database.source.place, run_id) if is_kept() else None
 
 
 def save_copy(database: Database) -> Path:
@@ -254,6 +262,16 @@ def copy_named(slug: str, name: str) -> tuple[Path, int] | None:
         return None
 
 
+def _plan(database: Database, run_id: str, chosen: Options) -> tuple[RetryPlan, str, Opened]:
+    """With what is confirmed of it, and how the database was read."""
+
+    def work(reader: Reader) -> tuple[RetryPlan, Opened]:
+        return appending.plan_by(reader, run_id, chosen), reader.opened
+
+    found, opened = database.source.read(work)
+    return *confirmable(database, found, opened), opened
+
+
 def _appended(database: Database, begun: Retry, chosen: Options, appender: Appender | None) -> Retry:
     asked = (begun.run, chosen, begun.digest)
     try:
@@ -277,10 +295,25 @@ def _appended(database: Database, begun: Retry, chosen: Options, appender: Appen
     return waiting.held(begun, done) if done.held else retries.appended(begun, done)
 
 
-def _released(database: Database, appended: Retry) -> Retry:
+def _expected(database: Database, run_id: str, chosen: Options, digest: str) -> str:
+    """What the new run of the confirmed plan will be called; empty where the plan is another by now, or can't be made."""
+    try:
+        found, confirmed, _ = _plan(database, run_id, chosen)
+    except DurascopeError:
+        return ""  # whatever it is, the process that appends meets it too
+    return found.new_run if confirmed == digest else ""
+
+
+def _is_overdue(begun: Retry) -> bool:
+    """Whether the process that was to append it must be gone."""
+    return begun.asked_at < clock.now() - _ANSWER_BY
+
+
+def _released(database: Database, appended: Retry, resumed: Resumed | None) -> Retry:
     """A retry that was appended; where it waits, its second step at once. Raises ReplayDiverged: it was deleted again."""
     if appended.progress == Progress.HELD:
-        appended = releasing.go_on(database, appended, (appended.who, appended.where))
+        address = resumed.server if resumed else engine_servers.address_of(database.slug)
+        appended = releasing.go_on(database, appended, (appended.who, appended.where), address)
     if appended.progress == Progress.REFUSED:
         raise _problem(appended)
     return appended
@@ -288,16 +321,17 @@ def _released(database: Database, appended: Retry) -> Retry:
 
 def _settled(database: Database, begun: Retry) -> Retry:
     """Ends a retry whose process did not answer, by what the database says: where the very same plan can be made again, it was not
-    appended, for every append changes its plan; where a retry nobody else recorded stands in the way of a new one, it was."""
+    appended, for every append changes its plan; where the run that was expected, which nobody else recorded, stands in the way of a
+    new one, it was. Another's retry says nothing of this one."""
     try:
-        now = plan(database, begun.run, retries.options_of(begun))
+        found, digest, _ = _plan(database, begun.run, retries.options_of(begun))
     except DurascopeError as problem:
         return retries.ended(begun, Progress.UNSURE, AppendUnsure(str(problem), remedy="Look at the run."))
-    if now.digest == begun.digest:
+    if digest == begun.digest:
         failure = DurascopeError("Nothing was appended: the process that appends ended early.")
         return retries.ended(begun, Progress.FAILED, failure, keep_key=False)
-    if now.plan.earlier and retries.that_made(database.slug, now.plan.earlier) is None:
-        new_run = now.plan.earlier
+    new_run = found.earlier
+    if new_run and new_run == begun.expected and that_made(database, new_run) is None:
         held = releasing.found(database, begun, new_run) if retries.options_of(begun).held else None
         return held or retries.found_appended(begun, new_run)
     return retries.ended(begun, Progress.UNSURE, AppendUnsure("It changed meanwhile.", remedy="Look at the run."))
@@ -307,7 +341,9 @@ def _first_answer(first: Retry) -> Retry:
     if first.progress in retries.THERE:
         return first
     if first.progress == Progress.ASKED:
-        raise AppendRefused("The same request is being answered at this moment.", remedy="Ask for its retry.")
+        raise AppendUnsure(
+            "The same request is being answered at this moment.", remedy=f"Look at {links.retry_page(first.pk)}."
+        )
     raise _problem(first)
 
 

@@ -13,7 +13,7 @@ from runs import appending, lookup, retrying
 from runs.addresses import encode
 from runs.catalogue import Database, served
 from runs.engines import engine_for
-from runs.errors import BadFilter, DurascopeError, RunNotFound
+from runs.errors import BadFilter, DurascopeError, QueryTooSlow, RunNotFound
 from runs.filters import Filter
 from runs.merge import merged_runs
 from runs.records import UNSUCCESSFUL, Run, Status
@@ -24,6 +24,7 @@ MOST = 1000  # runs that are planned, and retried, together
 CHOSEN = Options()  # what fits each run best: who wants another choice makes it run by run
 # Of one snapshot, which a reader gives up after some seconds: so an engine that writes is not held up, and many runs are no error.
 _SECONDS = 1.5
+_SLOW = 4  # plans of one database that take too long, before the others are not tried any more
 _MAY_BE_RETRIED = UNSUCCESSFUL | {Status.RETRYING, Status.PAUSED}
 
 
@@ -112,12 +113,20 @@ def plan_all(references: Sequence[Reference]) -> tuple[Outline, ...]:
 
 def _planned(database: Database, references: Sequence[Reference]) -> list[Outline]:
     done: list[Outline] = []
+    slow: list[bool] = []
 
     def work(reader: Reader) -> list[Outline]:
         until = time.monotonic() + _SECONDS
         made: list[Outline] = []
         for one in references[len(done) :]:
-            made.append(_outline(database, reader, one))
+            try:
+                made.append(_outline(database, reader, one))
+            except DurascopeError as problem:
+                slow.append(isinstance(problem, QueryTooSlow))
+                if sum(slow) > _SLOW:
+                    raise
+                # What was made before it is kept; in a snapshot of its own it may be made yet.
+                return made or [Outline(one, None, reason=str(problem))]
             if time.monotonic() > until:
                 break
         return made

@@ -15,6 +15,8 @@ Bind = Callable[[Cell], str]  # what turns a cell into SQL
 SHOWN = 2000  # characters or bytes of one value that the readable SQL writes out
 RECORDED = 128  # of one value that a record of ours keeps as it is; longer ones are bodies
 _BODY_STARTS = ("{", "[", '"')
+_STATES = frozenset({"workflow_status", "t_state"})  # where the engines write that they took a run up
+_TOUCHED = "durascope_touched"  # a table of the connection that takes back, gone with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,14 @@ def old_values(change: Update) -> tuple[str, Mapping[str, Value]]:
 
 
 def readable(plan: RetryPlan) -> str:
-    """The plan as SQL to copy. It does what the append does, at the moment when it is run; a value longer than SHOWN is cut, and
-    a comment beside it says so."""
+    """The plan as SQL to copy. It does what the append does, at the moment when it is run, unless a value of it is longer than
+    SHOWN: that is cut, and comments at the beginning and beside it say so."""
     if not plan.changes:
         return ""
+    cut = any(_is_cut(value) for change in plan.changes for value in _values(change))
+    note = [f"-- Only to be read: values longer than {SHOWN:,} characters or bytes are cut."] if cut else []
     lines = [f"{_written(change, _literal, newline=chr(10))};" for change in plan.changes]
-    return "\n".join(("BEGIN IMMEDIATE;", *lines, "COMMIT;"))
+    return "\n".join((*note, "BEGIN IMMEDIATE;", *lines, "COMMIT;"))
 
 
 def rows(plan: RetryPlan) -> dict[str, list[Json]]:
@@ -87,18 +91,26 @@ def rows(plan: RetryPlan) -> dict[str, list[Json]]:
 
 
 def taking_back(done: Sequence[Mapping[str, Any]]) -> str:
-    """SQL that takes back what the rows of an append say, newest first; for a person to run while no engine has taken it up."""
-    lines = []
+    """SQL that takes back what the rows of an append say, newest first; for a person to run. It does nothing once an engine, or
+    somebody, has changed what was appended."""
+    if not done:
+        return ""
+    still = f"NOT EXISTS (SELECT 1 FROM {_TOUCHED})"  # noqa: S608 - text for a person
+    lines = [
+        "-- Looked at before anything is changed: if any of it is not as it was appended, nothing is taken back.",
+        f"CREATE TEMP TABLE {_TOUCHED} (yes);",
+        *(f"INSERT INTO {_TOUCHED} SELECT 1 WHERE NOT EXISTS ({found});" for found in _left(done)),
+    ]
     for row in reversed(done):
         key = _conditions(row["key"])
         table = _name(str(row["table"]))
         old = row.get("old")
         if isinstance(old, Mapping):
             values = ", ".join(f"{_name(str(name))} = {_plain_literal(value)}" for name, value in old.items())
-            lines.append(f"UPDATE {table} SET {values} WHERE {key};")  # noqa: S608 - text for a person
+            lines.append(f"UPDATE {table} SET {values} WHERE {key} AND {still};")  # noqa: S608 - text for a person
         else:
-            lines.append(f"DELETE FROM {table} WHERE {key};")  # noqa: S608 - text for a person
-    return "\n".join(("BEGIN IMMEDIATE;", *lines, "COMMIT;")) if lines else ""
+            lines.append(f"DELETE FROM {table} WHERE {key} AND {still};")  # noqa: S608 - text for a person
+    return "\n".join(("BEGIN IMMEDIATE;", *lines, f"DROP TABLE temp.{_TOUCHED};", "COMMIT;"))
 
 
 def new_values(change: Change, moment: datetime) -> dict[str, Value]:
@@ -160,6 +172,20 @@ def _conditions(key: Mapping[str, object]) -> str:
     return " AND ".join(f"{_name(str(name))} IS {_plain_literal(value)}" for name, value in key.items())
 
 
+def _left(done: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A SELECT for each row that says where a run stands, which finds it only as it was left. Where no such row was changed, for
+    every changed row. What is recorded by its hash alone is not compared."""
+    left: dict[str, dict[str, object]] = {}
+    for row in [
+        row for row in done if row["table"] in _STATES
+    ] or done:  # one that was changed twice counts as changed last
+        place = f"SELECT 1 FROM {_name(str(row['table']))} WHERE {_conditions(row['key'])}"  # noqa: S608 - text for a person
+        written = row.get("values", {}).items()
+        left.setdefault(place, {}).update({name: value for name, value in written if not isinstance(value, Mapping)})
+    for place, values in left.items():
+        yield f"{place} AND {_conditions(values)}" if values else place
+
+
 def _described(change: Change) -> Json:
     match change:
         case Insert(values=values):
@@ -189,6 +215,22 @@ def _cell(value: Cell) -> object:
     return {"$type": "bytes", **_fingerprint(value)} if isinstance(value, bytes) else value
 
 
+def _values(change: Change) -> Iterator[Cell]:
+    """Every value that the SQL of a change writes out."""
+    match change:
+        case Insert(values=values):
+            yield from values.values()
+        case Update(where=where, values=values):
+            yield from (*where.values(), *values.values())
+        case Copy(key=key, changed=changed):
+            yield from (*key.values(), *changed.values())
+
+
+def _is_cut(cell: Cell) -> bool:
+    value = cell.template if isinstance(cell, Now) else cell
+    return isinstance(value, str | bytes) and len(value) > SHOWN
+
+
 def _literal(cell: Cell) -> str:
     return _now(cell) if isinstance(cell, Now) else _plain_literal(cell)
 
@@ -213,7 +255,8 @@ def _now(now: Now) -> str:
     later = f", '{seconds:+.3f} seconds'" if seconds else ""
     match now.clock:
         case Clock.EPOCH_MS:
-            return f"CAST(unixepoch('now'{later}, 'subsec') * 1000 AS INTEGER)"
+            # Not unixepoch(…, 'subsec'): before SQLite 3.42 that is NULL.
+            return f"CAST((julianday('now'{later}) - 2440587.5) * 86400000 AS INTEGER)"
         case Clock.COLUMN:
             return f"strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now'{later})"
         case Clock.SECONDS:

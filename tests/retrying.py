@@ -56,6 +56,7 @@ def retry_here(path: Path, run_id: str, spoil: str = "", **options: Any) -> Done
         engine = engine_for(SqliteReader(connection, Opened.CLOSED))
         assert isinstance(engine, Retryable)
         engine.check_appended(found)
+        appending.check_count(found, connection.total_changes())
         connection.set_progress_handler(None)
     return Done(run_id, found.new_run, moment)
 

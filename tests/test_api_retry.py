@@ -1,5 +1,6 @@
 """Retries by JSON: the plan, the one write with everything that is refused, what became of it, and several at once."""
 
+import fcntl
 import json
 import re
 import sqlite3
@@ -14,7 +15,7 @@ from django.test import Client
 from serving import eventually
 from writers import writing
 
-from runs import jobs
+from runs import jobs, retrying
 from runs.catalogue import served
 from runs.jobs import waking
 
@@ -293,6 +294,94 @@ def test_a_job_stops_after_some_failures(
     job = finished(get, post("/api/v1/retries/", sent, expect=202)["job"]["href"])
     assert [item["result"] for item in job["items"]] == ["failed", "failed", "", ""]
     assert "2 failures" in job["stopped"]
+
+
+def test_a_job_that_cannot_be_recorded_ends_and_stands_in_nobodys_way(
+    get: Asker, post: Poster, several: Callable[..., Any], state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as asleep:
+        asleep.setattr(jobs, "wake", lambda: None)
+        first, second = (post("/api/v1/retries/", several(run), expect=202)["job"]["href"] for run in ("n1", "n3"))
+    with closing(sqlite3.connect(state / "durascope.sqlite")) as connection, connection:
+        connection.execute(
+            "CREATE TRIGGER broken BEFORE UPDATE ON state_item WHEN old.job_id = 1"
+            " BEGIN SELECT RAISE(ABORT, 'the state is full'); END"
+        )
+    jobs.resume()
+    assert finished(get, second)["counts"] == {"done": 1}
+    job = finished(get, first)
+    assert (job["stopped"], job["counts"]) == ("It stopped: the state is full", {"waiting": 1})
+
+
+def test_a_job_goes_on_after_an_error_of_the_state(
+    get: Asker, post: Poster, several: Callable[..., Any], path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as asleep:
+        asleep.setattr(jobs, "wake", lambda: None)
+        href = post("/api/v1/retries/", several("n1", "n3"), expect=202)["job"]["href"]
+    with closing(sqlite3.connect(state / "durascope.sqlite")) as connection, connection:
+        # Once: what FAIL leaves in place is that it has struck.
+        connection.executescript(
+            "CREATE TABLE struck (at INTEGER);"
+            "CREATE TRIGGER broken BEFORE UPDATE ON state_item WHEN (SELECT count(*) FROM struck) < 1"
+            " BEGIN INSERT INTO struck VALUES (1); SELECT RAISE(FAIL, 'the state is full'); END"
+        )
+    jobs.resume()
+    job = finished(get, href)
+    assert (job["stopped"], job["counts"]) == ("", {"done": 2})
+    assert count(path) == 7
+    with closing(sqlite3.connect(state / "durascope.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM struck").fetchone() == (1,)
+
+
+def test_a_job_whose_process_is_gone_goes_on_when_somebody_looks(
+    get: Asker, post: Poster, several: Callable[..., Any], state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[None] = []
+    monkeypatch.setattr(jobs, "wake", lambda: woken.append(None))
+    href = post("/api/v1/retries/", several("n1"), expect=202)["job"]["href"]
+    page = f"/retries/jobs/{href.rstrip('/').rpartition('/')[2]}/"
+    woken.clear()
+    monkeypatch.setattr(jobs, "_looked_after", [-100.0])
+    with (state / "jobs.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as the process that does it
+        assert get.client.get(page).status_code == 200
+    assert woken == []
+    for _ in range(3):
+        get.client.get(page)
+    assert woken == [None]
+
+
+def test_a_key_of_a_job_is_good_for_the_same_runs_alone(
+    post: Poster, several: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "wake", lambda: None)
+    first, other = several("n1", "n3"), several("n1", "n4")
+    made = post("/api/v1/retries/", first, expect=202, Idempotency_Key="k")["job"]
+    assert post("/api/v1/retries/", other, expect=422, Idempotency_Key="k")["error"] == "KeyUsed"
+    assert post("/api/v1/retries/", first, expect=202, Idempotency_Key="k")["job"] == made
+
+
+def test_a_clients_key_is_never_that_of_a_job(get: Asker, post: Poster) -> None:
+    post(PLAN, confirmation(get), expect=201, Idempotency_Key="job-1-0")
+    assert "/retries/1/" in get.client.get("/retries/").content.decode()
+
+
+def test_what_was_appended_is_said_although_it_cannot_be_read_back(
+    get: Asker, post: Poster, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = retrying.append
+    with closing(sqlite3.connect(path)) as engine:
+
+        def locked_after(*given: Any, **named: Any) -> Any:
+            done = real(*given, **named)
+            engine.execute("BEGIN EXCLUSIVE")
+            return done
+
+        monkeypatch.setattr(retrying, "append", locked_after)
+        made = post(PLAN, confirmation(get), expect=201)["retry"]
+    assert (made["progress"], made["run"]["id"]) == ("appended", "n1.retry-1")
+    assert count(path) == 6
 
 
 def test_a_cancelled_job_stops_before_its_next_run(

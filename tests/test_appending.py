@@ -30,7 +30,7 @@ from runs.errors import (
     NotAllowed,
     NotEligible,
 )
-from runs.retry import Options
+from runs.retry import Insert, Operation, Options, RetryPlan
 from runs.sources import writing as writer
 from runs.sources.files import look
 from runs.sources.sqlite import SqliteSource
@@ -144,6 +144,27 @@ def test_the_readable_sql_does_the_same_and_can_be_taken_back(notes: Make, tmp_p
     assert differences(tmp_path / "before.sqlite", path) == {}
 
 
+@pytest.mark.parametrize("start", ["auto", "update"])
+def test_what_was_taken_up_is_not_taken_back(notes: Make, tmp_path: Path, start: str) -> None:
+    path = notes()
+    done = retry(path, start=start)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE note SET status = 'RUNNING' WHERE id = 'n1.retry-1'")
+    shutil.copy(path, tmp_path / "taken-up.sqlite")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(taking_back(done.rows))
+    assert differences(tmp_path / "taken-up.sqlite", path) == {}
+
+
+def test_sql_that_is_cut_says_so_at_its_beginning() -> None:
+    def written(length: int) -> str:
+        insert = Insert("tick", {"text": "x" * length})
+        return readable(RetryPlan("n1", Operation.FORK, eligible=True, changes=(insert,)))
+
+    assert written(2000).startswith("BEGIN IMMEDIATE;")
+    assert written(2001).startswith("-- Only to be read: values longer than 2,000 characters")
+
+
 @JOURNALS
 @pytest.mark.parametrize(
     ("start", "said"),
@@ -171,6 +192,18 @@ def test_a_trigger_that_writes_elsewhere_is_refused(notes: Make) -> None:
         connection.execute("CREATE TRIGGER sly AFTER INSERT ON note BEGIN DELETE FROM tick; END")
     before = path.read_bytes()
     with pytest.raises(AppendRefused, match="trigger"):
+        retry(path)
+    assert path.read_bytes() == before
+
+
+def test_a_trigger_that_writes_more_rows_of_the_same_table_is_refused(notes: Make) -> None:
+    path = notes()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TRIGGER sly AFTER INSERT ON note BEGIN INSERT INTO note VALUES ('sly', 'ERROR', '', 9, NULL); END"
+        )
+    before = path.read_bytes()
+    with pytest.raises(AppendRefused, match="42 rows were changed where the plan has 41"):
         retry(path)
     assert path.read_bytes() == before
 

@@ -128,7 +128,7 @@ def retried(
             for address in ("/db/zoo/runs/wf-declined/", f"{SHOP}SVVB70VEGXBWHFGFSJ4F/", "/db/zoo/runs/wf-body-error/"):
                 shown.goto(f"{address}retry/")
                 shown.get_by_label("Reason").fill("a-reason-without-a-break-" * 8)
-                shown.get_by_role("button", name="Append").click()
+                shown.locator("form.stack .btn.main").click()  # "Append 9 rows", or "Write 2 rows"
                 expect(shown.locator(".say")).to_contain_text("Appended")
         for run_id, status in (("wf-declined.retry-1", "SUCCESS"), ("wf-body-error.retry-1", "ERROR")):
             sql(

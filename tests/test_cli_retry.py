@@ -105,6 +105,19 @@ def test_beyond_this_machine_it_is_refused(fresh: Fresh, tmp_path: Path) -> None
     assert not (tmp_path / "s").exists()
 
 
+def test_while_the_clock_is_fixed_nothing_is_appended(fresh: Fresh, tmp_path: Path) -> None:
+    zoo = fresh("zoo-3.4.0")
+    before = zoo.read_bytes()
+    fixed = {"DURASCOPE_NOW": "2026-11-22T15:00:00Z", "DURASCOPE_STATE": str(tmp_path / "s")}
+    serving = run("serve", str(zoo), "--port", "0", "--allow-retry", "zoo-3.4.0", **fixed)
+    assert (serving.returncode, serving.stdout) == (1, "")
+    assert "--allow-retry is refused while DURASCOPE_NOW fixes the clock" in serving.stderr
+    done = run("retry", str(zoo), FAILED, "--yes", "--reason", "why", **fixed)
+    assert done.returncode == 1
+    assert "DURASCOPE_NOW fixes the clock" in done.stderr
+    assert (zoo.read_bytes(), (tmp_path / "s").exists()) == (before, False)
+
+
 def test_without_a_place_for_the_audit_it_does_not_start(fresh: Fresh, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     state = str(tmp_path / "file" / "state")

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dbos import run_dbos_database_migrations
+from dbos import DBOSClient, run_dbos_database_migrations
 
+from runs import appending
 from runs.engines.dbos import Dbos
 from runs.errors import AlreadyRetried, AppendRefused, RunNotFound
-from runs.retry import Clock, Copy, Now, Operation
+from runs.retry import Clock, Copy, Now, Operation, Options
+from runs.sources.files import look
 from runs.sources.sqlite import SqliteSource
+from runs.statements import taking_back
 from tests.conftest import DBOS
 from tests.dbos_files import GO, MINIS, ZOO, column, sql
 from tests.retrying import engine_forks, everything, plan
@@ -603,6 +606,45 @@ def test_a_newer_version_that_took_nothing_up_is_warned_of_with_the_one_to_pin(f
     assert column(path, asked, done.new_run) == ["zoo-v1"]
 
 
+def test_a_version_deployed_since_the_plan_makes_it_another_unless_one_is_pinned(fresh: Fresh) -> None:
+    path = fresh(ZOO)
+    before, pinned = plan(path, "wf-declined"), plan(path, "wf-declined", pin="zoo-v1")
+    version(path, "zoo-v2", 1000)
+    after = plan(path, "wf-declined")
+    assert after.digest != before.digest
+    assert any("zoo-v2 is the newest version" in words for words in after.guards)
+    assert plan(path, "wf-declined", pin="zoo-v1").digest == pinned.digest
+
+
+def test_more_rows_than_one_transaction_should_have_are_refused(
+    unpacked: Unpacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = len(plan(unpacked(ZOO), "wf-parent-fail").changes)
+    monkeypatch.setattr("runs.engines.dbos.retry.MOST_ROWS", count)
+    assert plan(unpacked(ZOO), "wf-parent-fail").eligible
+    monkeypatch.setattr("runs.engines.dbos.retry.MOST_ROWS", count - 1)
+    found = plan(unpacked(ZOO), "wf-parent-fail")
+    assert (found.eligible, found.changes) == (False, ())
+    assert f"It would append {count} rows" in found.reason
+
+
+def test_the_sql_takes_a_fork_back_only_while_none_of_its_runs_was_taken_up(fresh: Fresh) -> None:
+    path = fresh(ZOO)
+    before = everything(path)
+    confirmed = appending.confirmation(plan(path, "wf-parent-fail"), look(path).identity)
+    done = appending.append(path, "wf-parent-fail", Options(), confirmed)
+    state = "UPDATE workflow_status SET status = ? WHERE workflow_uuid = 'wf-parent-fail-2.retry-1'"
+    sql(path, state, "PENDING")
+    taken_up = everything(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(taking_back(done.rows))
+    assert everything(path) == taken_up
+    sql(path, state, "ENQUEUED")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(taking_back(done.rows))
+    assert everything(path) == before
+
+
 def test_a_version_that_nobody_knows_is_warned_of(unpacked: Unpacked) -> None:
     assert any(
         "Nothing ran with version v9" in words for words in plan(unpacked(ZOO), "wf-declined", pin="v9").warnings
@@ -643,6 +685,16 @@ def test_a_retry_that_nobody_takes_up_says_why(fresh: Fresh, monkeypatch: pytest
     assert "queue slow" in said(6)
     sql(path, "DELETE FROM workflow_status WHERE workflow_uuid = ?", done.new_run)
     assert "no longer in the database" in said(6)
+
+
+def test_a_retry_that_was_cancelled_before_it_was_taken_up_says_so(fresh: Fresh) -> None:
+    path = fresh(ZOO)
+    done = retry(path, "wf-declined")
+    client = DBOSClient(system_database_url=f"sqlite:///{path}")
+    client.cancel_workflow(done.new_run)
+    client.destroy()
+    found = SqliteSource(path, "x").read(lambda reader: Dbos(reader).follow("wf-declined", done.new_run, done.at))
+    assert (found.taken_up_after, found.why_not) == (None, "It was cancelled before a worker took it up.")
 
 
 def test_a_retry_that_was_taken_up_says_when(fresh: Fresh) -> None:

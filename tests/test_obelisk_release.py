@@ -18,13 +18,15 @@ from asking import Asker
 from django.test import Client
 from serving import run, served
 
-from runs import engine_servers, holding, releasing, retrying
+from runs import engine_servers, holding, jobs, releasing, retrying
+from runs.appending import Appender
 from runs.catalogue import Database
 from runs.engines.obelisk import replay
-from runs.errors import AppendUnsure, NotAllowed, ReplayDiverged
+from runs.errors import AppendUnsure, NotAllowed, NotEligible, ReplayDiverged
 from runs.retry import Operation, Options
 from runs.sources.sqlite import SqliteSource
 from runs.state import audit
+from runs.state import jobs as recorded
 from runs.state.models import Entry, Progress, Retry
 from tests.obelisk_rules import complaints, expected_cut, family, fork_complaints, log_of, rows, state_of
 from tests.replaying import Replayer, blocked, diverges, hangs, huge, replayer, says
@@ -380,9 +382,11 @@ def test_the_server_of_durascope_killed_between_append_and_release_goes_on_when_
 
     server.answers = waits
     command = [sys.executable, "-m", "inspector.cli", "retry", f"shop={database.source.place}", run_id]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    del environment["DURASCOPE_NOW"]  # a real process writes when it appends
     process = subprocess.Popen(
         [*command, "--yes", "--reason", "mended", "--engine-url", f"shop={server.url}"],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env=environment,
         stdout=subprocess.PIPE,
     )
     assert asked.wait(30)
@@ -394,7 +398,7 @@ def test_the_server_of_durascope_killed_between_append_and_release_goes_on_when_
     server.answers = blocked
     released = subprocess.run(
         [*command, "--release", "--engine-url", f"shop={server.url}"],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -443,6 +447,119 @@ def test_two_who_release_at_once_release_it_once(
     assert set(kinds) == {("paused", "unpaused")}
     assert [entry.event for entry in Entry.objects.order_by("seq")].count("appended") == 1
     sound(database, done)
+
+
+@pytest.mark.parametrize("answer", [blocked, diverges], ids=["released", "deleted"])
+def test_whoever_did_it_is_recorded_though_its_page_was_read_in_between(
+    answer: Any, database: Database, run_id: str, server: Replayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = waiting(database, run_id, monkeypatch, server)
+    server.answers = answer
+    real = holding.take
+    seen: list[str] = []
+
+    def read_in_between(*given: Any) -> holding.Stepped:
+        done = real(*given)
+        seen.append(retrying.retry(held.pk, database).progress)
+        return done
+
+    monkeypatch.setattr(holding, "take", read_in_between)
+    done = retrying.release(database, held, *BY)
+    assert seen == [done.progress]
+    last = Entry.objects.order_by("-seq")[0]
+    assert (last.event, last.who, last.where) == (done.progress, *BY)
+    assert json.loads(last.rows)
+    assert audit.verify().broken is None
+    if answer is blocked:
+        assert done.released_at is not None
+        assert len(done.rows) == len(held.rows) + len(json.loads(last.rows))
+
+
+def test_what_waits_for_its_release_is_not_unpaused_unchecked(
+    database: Database, run_id: str, server: Replayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = waiting(database, run_id, monkeypatch, server)
+    for each in lifecycles(database, held.new_run):
+        plan = retrying.plan(database, each, CHOSEN).plan
+        assert (plan.operation, plan.eligible) == (Operation.UNPAUSE, False)
+        assert "waits for its release" in plan.reason
+    before = everything(database.source.place)
+    with pytest.raises(NotEligible, match="waits for its release"):
+        retry(database, held.new_run)
+    assert everything(database.source.place) == before
+    assert retrying.retry(held.pk, database).progress == Progress.HELD
+
+
+def test_what_somebody_paused_later_can_be_unpaused(
+    database: Database, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DURASCOPE_ENGINE_URL")
+    done = retry(database, run_id)
+    with closing(sqlite3.connect(database.source.place)) as connection, connection:  # as the engine pauses it
+        connection.execute(
+            "INSERT INTO t_execution_log (execution_id, created_at, json_value, version, variant)"
+            " SELECT execution_id, '2026-11-23 10:00:00+00:00', '\"paused\"', version + 1, 'paused' FROM t_execution_log"
+            " WHERE execution_id = ? ORDER BY version DESC LIMIT 1",
+            (done.new_run,),
+        )
+        connection.execute(
+            "UPDATE t_state SET lifecycle = 'paused', corresponding_version = corresponding_version + 1"
+            " WHERE execution_id = ?",
+            (done.new_run,),
+        )
+    plan = retrying.plan(database, done.new_run, CHOSEN).plan
+    assert (plan.operation, plan.eligible) == (Operation.UNPAUSE, True), plan.reason
+
+
+@pytest.mark.parametrize(("answer", "result"), [(blocked, "done"), (diverges, "skipped")])
+def test_in_a_job_one_that_waits_is_not_done_until_it_is_released(
+    answer: Any,
+    result: str,
+    database: Database,
+    run_id: str,
+    server: Replayer,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[..., Asker],
+) -> None:
+    """By the server that was known when the job was recorded, whatever the process that does it is told."""
+    from runs.jobs import durable
+
+    get = ask(f"shop={database.source.place}")
+    monkeypatch.setattr(jobs, "wake", lambda: None)
+    digest = retrying.plan(database, run_id, CHOSEN).digest
+    job = jobs.start([jobs.Chosen("shop", run_id, CHOSEN, digest)], "mended", 1, *BY)
+    monkeypatch.setenv("DURASCOPE_RETRY", "other")
+    monkeypatch.delenv("DURASCOPE_ENGINE_URL")
+    server.answers = says(503, {"err": "database error"})
+    with closing(Appender(Path(database.source.place))) as appender:
+        monkeypatch.setattr(durable, "_appenders", {database.source.place: appender})
+        assert durable._append(recorded.item_of(job.pk, 0)) == "held"
+    recorded.finish(job.pk, "")
+    assert server.asked
+    page = Client().get(f"/retries/jobs/{job.pk}/").content.decode()
+    assert "0 of 1 run are retried, 1 was appended paused and waits for its release." in page
+    assert "status 503: database error" in page
+    assert get(f"/api/v1/jobs/{job.pk}/")["counts"] == {"held": 1}
+    server.answers = answer
+    monkeypatch.setenv("DURASCOPE_RETRY", "shop")
+    monkeypatch.setenv("DURASCOPE_ENGINE_URL", f"shop={server.url}")
+    retrying.release(database, Retry.objects.get(), *BY)
+    (item,) = get(f"/api/v1/jobs/{job.pk}/")["items"]
+    assert (item["result"], "key does not match" in item["detail"]) == (result, answer is diverges)
+
+
+def test_only_a_server_that_may_retry_them_has_jobs_go_on(
+    database: Database, run_id: str, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Asker]
+) -> None:
+    ask(f"shop={database.source.place}")
+    woken: list[str] = []
+    monkeypatch.setattr(jobs, "wake", lambda: woken.append(os.environ["DURASCOPE_RETRY"]))
+    jobs.start([jobs.Chosen("shop", run_id, CHOSEN, "x")], "mended", 1, *BY)
+    monkeypatch.setenv("DURASCOPE_RETRY", "other")
+    jobs.resume()
+    monkeypatch.setenv("DURASCOPE_RETRY", "other,shop")
+    jobs.resume()
+    assert woken == ["shop", "other,shop"]
 
 
 def guard(database: Database) -> str:

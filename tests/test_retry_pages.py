@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from html import unescape
 from pathlib import Path
 
 import apsw
@@ -15,6 +16,7 @@ from django.test import Client
 from runs import retrying
 from runs.catalogue import served
 from runs.engines.obelisk.executions import execution
+from runs.errors import AppendUnsure, DatabaseLocked
 from runs.sources.sqlite import SqliteSource
 from tests.dbos_files import sql
 
@@ -157,6 +159,45 @@ def test_a_full_disk_is_said_and_leaves_no_half_copy(
     assert answer.status_code == 507
     assert "There is no room for a copy" in answer.content.decode()
     assert list((state / "copies").iterdir()) == []
+
+
+def test_what_was_taken_back_has_a_page_that_says_so(fresh: Fresh, serve: Callable[[Path], Client]) -> None:
+    path = failing(fresh, "mini-3.4.0")
+    client = serve(path)
+    address = client.post(RUN, {"digest": digest(client, RUN), "reason": "it is mended"}).headers["Location"]
+    back = re.search(r'<pre class="code" tabindex="0">(.*?)</pre>', client.get(address).content.decode(), re.DOTALL)
+    assert back is not None
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(unescape(back[1]))
+    answer = client.get(address)
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert "Not in the database any more." in text
+    assert "fails.retry-1 is no longer in the database." in text
+    assert "To take it back" not in text
+    fares = client.get(f"/api/v1{address}").json()
+    assert (fares["run"], fares["retry"]["progress"]) == (None, "appended")
+
+
+def test_where_no_plan_can_be_shown_what_happened_and_the_reason_are(
+    fresh: Fresh, serve: Callable[[Path], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(failing(fresh, "mini-3.4.0"))
+    confirmed = digest(client, RUN)
+
+    def unsure(*_: object, **__: object) -> None:
+        raise AppendUnsure("The process that appends ended without an answer.")
+
+    def locked(*_: object) -> None:
+        raise DatabaseLocked("Another process holds it.")
+
+    monkeypatch.setattr(retrying, "append", unsure)
+    monkeypatch.setattr(retrying, "plan", locked)
+    status, text = confirm(client, RUN, confirmed)
+    assert status == 500
+    for words in (AppendUnsure().title, "ended without an answer", "Another process holds it", "it is mended"):
+        assert words in text
+    assert client.get(RUN).status_code == 423
 
 
 def test_where_retrying_is_off_nothing_is_copied(

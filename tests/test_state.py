@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from runs import appending, retrying
 from runs.catalogue import Database
 from runs.errors import (
     AlreadyRetried,
-    AppendRefused,
     AppendUnsure,
     BadConfiguration,
     BadReason,
@@ -25,9 +26,12 @@ from runs.errors import (
     NotAllowed,
 )
 from runs.retry import Options
+from runs.retrying import Resumed
+from runs.sources.openers import Openers
 from runs.sources.sqlite import SqliteSource
 from runs.state import audit, place, retries
 from runs.state.models import Entry, Progress, Retry
+from runs.views.retry import held as words_of
 
 Make = Callable[..., Path]
 CHOSEN = Options()
@@ -157,10 +161,10 @@ def test_a_refusal_is_recorded_and_given_again_for_its_key(database: Database) -
         with pytest.raises(AlreadyRetried) as refused:
             retrying.append(database, "n1", CHOSEN, digest, "again", "bob", "/", key="k")
         assert refused.value.run == "n1.retry-1"
-    last = Retry.objects.get(key="k")
+    last = Retry.objects.get(key="client-k")
     assert (last.progress, last.error, last.in_the_way) == ("refused", "AlreadyRetried", "n1.retry-1")
     assert audit.verify().broken is None
-    assert [found.new_run for found in retrying.retries_of("notes", "n1")] == ["n1.retry-1"]
+    assert [found.new_run for found in retrying.retries_of(database, "n1")] == ["n1.retry-1"]
 
 
 def test_what_may_be_tried_again_does_not_use_up_its_key(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,15 +194,59 @@ def test_a_killed_append_is_looked_for_in_the_database(database: Database, monke
     assert audit.verify().broken is None
 
 
+def begun(database: Database, **more: str) -> Retry:
+    """A retry that was recorded, and whose server was killed before it was appended."""
+    planned = retrying.plan(database, "n1", CHOSEN)
+    place, digest, expected = database.source.place, planned.digest, planned.plan.new_run
+    facts = ("notes", place, "n1", CHOSEN, digest, "why", "ada", "/")
+    return retries.begin(retries.Request(*facts, expected=expected, **more))[0]
+
+
+def long_ago(retry: Retry) -> None:
+    Retry.objects.filter(pk=retry.pk).update(asked_at=retry.asked_at - timedelta(hours=1))
+
+
 def test_one_that_was_begun_by_a_killed_server_goes_on_only_when_told_to(database: Database) -> None:
-    digest = retrying.plan(database, "n1", CHOSEN).digest
-    request = retries.Request("notes", database.source.place, "n1", CHOSEN, digest, "why", "ada", "/", key="k")
-    retries.begin(request)
-    with pytest.raises(AppendRefused, match="at this moment"):
+    first = begun(database, key="client-k")
+    digest = first.digest
+    with pytest.raises(AppendUnsure, match=f"at this moment.*/retries/{first.pk}/"):
         retrying.append(database, "n1", CHOSEN, digest, "why", "ada", "/", key="k")
-    done = retrying.append(database, "n1", CHOSEN, digest, "why", "ada", "/", key="k", resumes=True)
+    of_job = begun(database, key="job-1-0")
+    done = retrying.append(database, "n1", CHOSEN, digest, "why", "ada", "/", key="job-1-0", resumes=Resumed())
+    assert done.pk > of_job.pk
     assert (done.progress, done.new_run) == ("appended", "n1.retry-1")
     assert Retry.objects.filter(progress=Progress.FAILED).count() == 1
+
+
+def test_once_its_process_must_be_gone_the_same_key_is_answered_anew(database: Database) -> None:
+    first = begun(database, key="client-k")
+    long_ago(first)
+    done = retrying.append(database, "n1", CHOSEN, first.digest, "why", "ada", "/", key="k")
+    assert (done.progress, done.new_run) == ("appended", "n1.retry-1")
+    assert retrying.append(database, "n1", CHOSEN, first.digest, "why", "ada", "/", key="k").pk == done.pk
+    assert retrying.retry(first.pk, database).progress == Progress.FAILED
+    assert audit.verify().broken is None
+
+
+@pytest.mark.parametrize(("name", "progress"), [("by-a-colleague", "unsure"), ("n1.retry-1", "appended")])
+def test_only_the_run_that_was_to_be_made_is_taken_for_its_own(database: Database, name: str, progress: str) -> None:
+    first = begun(database)
+    with closing(sqlite3.connect(database.source.place)) as connection, connection:
+        connection.execute("INSERT INTO note VALUES (?, 'QUEUED', '{}', 9, 'n1')", (name,))
+    long_ago(first)
+    found = retrying.retry(first.pk, database)
+    assert found.progress == progress
+    assert (retrying.that_made(database, name) is not None) == (progress == "appended")
+
+
+def test_a_job_goes_on_whatever_the_server_that_wakes_it_may_do(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = retrying.plan(database, "n1", CHOSEN).digest
+    monkeypatch.setenv("DURASCOPE_RETRY", "other")
+    monkeypatch.setenv("DURASCOPE_ENGINE_URL", "notes=http://127.0.0.1:1")  # there, it would be appended paused
+    done = retrying.append(database, "n1", CHOSEN, digest, "why", "ada", "/", key="job-1-0", resumes=Resumed())
+    assert (done.progress, done.options["held"]) == ("appended", False)
 
 
 def test_it_follows_the_run_that_goes_on(database: Database) -> None:
@@ -233,14 +281,40 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: py
 
 
 def test_a_plan_says_who_has_the_file_open(database: Database) -> None:
-    assert retrying.plan(database, "n1", CHOSEN).held_by in ((), None)
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("there is no /proc")
     from writers import writing
 
-    with writing(Path(database.source.place)) as engine:
+    held = retrying.plan(database, "n1", CHOSEN).held_by
+    assert held is not None
+    assert held.processes == ()
+    path = Path(database.source.place)
+    alias = path.with_name("as-in-a-container.sqlite")  # another name of the same file
+    os.link(path, alias)
+    with writing(alias) as engine:
         engine.do("SELECT 1 FROM note")
         held = retrying.plan(database, "n1", CHOSEN).held_by
     assert held is not None
-    assert len(held) == 1
-    assert held[0][0] != os.getpid()
+    ((pid, _),) = held.processes
+    assert pid != os.getpid()
+
+
+def test_where_not_everybody_can_be_looked_into_nobody_is_not_claimed() -> None:
+    assert words_of(Openers((), all_seen=True)).startswith("Nobody has the file open")
+    assert words_of(Openers((), all_seen=False)).startswith("No process that this account can look into has")
+
+
+def test_what_was_appended_to_another_file_of_that_name_is_not_taken_for_its_own(
+    database: Database, notes: Make, tmp_path: Path
+) -> None:
+    done = retry(database)
+    assert [one.pk for one in retrying.retries_of(database, "n1")] == [done.pk]
+    elsewhere = Path(shutil.copy(database.source.place, tmp_path / "elsewhere.sqlite"))
+    other = Database(SqliteSource(elsewhere, "notes"))
+    assert (retrying.retries_of(other, "n1"), retrying.that_made(other, done.new_run)) == ([], None)
+
+
+def test_a_failed_retry_of_a_job_is_not_listed_as_one_by_itself(database: Database) -> None:
+    for key in ("job-1-0", "client-job-1-0"):
+        retries.ended(begun(database, key=key), Progress.FAILED, DurascopeError("no"), keep_key=False)
+    assert [retry.pk for retry in retries.newest_alone(10)] == [2]

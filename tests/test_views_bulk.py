@@ -13,8 +13,9 @@ from asking import Asker
 from django.test import Client
 from serving import eventually
 
-from runs import jobs, selection
+from runs import appending, jobs, selection
 from runs.addresses import encode
+from runs.errors import QueryTooSlow
 from runs.jobs import waking
 from runs.state.models import Item, Job
 from runs.views import bulk, picking
@@ -201,6 +202,26 @@ def test_more_than_can_be_planned_together_are_not_planned_silently(
     assert len(page.planned) == 5
     assert "the newest 5 of 8 that match" in get("/db/zoo/runs/", **FAILED).words
     assert get(PLAN, run=[f"zoo/wf-{number}" for number in range(6)]).status == 400
+
+
+def test_one_plan_that_cannot_be_made_leaves_the_others(
+    get: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ["wf-declined-fork", "wf-body-error", "wf-retry-exhausted", "wf-parent-fail"]
+    references = [selection.Reference("zoo", encode(run)) for run in chosen]
+    fine = selection.plan_all(references)
+    real = appending.plan_by
+
+    def slow(reader: Any, run_id: str, options: Any) -> Any:
+        if run_id == chosen[1]:
+            raise QueryTooSlow("It takes too long.")
+        return real(reader, run_id, options)
+
+    monkeypatch.setattr(appending, "plan_by", slow)
+    found = selection.plan_all(references)
+    assert "It takes too long." in found[1].reason
+    assert [*found[:1], *found[2:]] == [*fine[:1], *fine[2:]]
+    assert sum(one.eligible for one in found) >= 2
 
 
 @pytest.mark.parametrize(

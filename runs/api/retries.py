@@ -10,7 +10,7 @@ from ninja import P, PathEx, Router
 from runs import jobs, links, lookup, retrying
 from runs.api import parameters, retry_schemas, retry_shapes, schemas
 from runs.catalogue import Database, served
-from runs.errors import AlreadyRetried, AppendRefused, BadBody, JobNotFound, RetryNotFound
+from runs.errors import AlreadyRetried, AppendRefused, BadBody, DurascopeError, JobNotFound, RetryNotFound
 from runs.records import Cursor
 from runs.retry import Operation, Options
 from runs.retrying import CHILDREN, PIN_LENGTH, STARTS
@@ -117,10 +117,13 @@ def append_retry(
         )
     except AppendRefused as problem:
         earlier = problem.run if isinstance(problem, AlreadyRetried) else ""
-        known = retries.that_made(slug, earlier) if earlier else None
+        known = retrying.that_made(database, earlier) if earlier else None
         said = retry_shapes.conflict_object(slug, type(problem).__name__, str(problem), known, earlier)
         return JsonResponse(said, status=problem.status)
-    found = database.read(lambda engine: engine.run(done.new_run))
+    try:
+        found = database.read(lambda engine: engine.run(done.new_run))
+    except DurascopeError:
+        found = None  # it was appended, whether or not it can be read at this moment
     answer = JsonResponse({"retry": retry_shapes.retry_object(done, found)}, status=201)
     answer.headers["Location"] = links.retry_href(done.pk)
     return answer

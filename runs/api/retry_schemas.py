@@ -101,7 +101,10 @@ class ListedRetry(Retry):
 class NewRetry(Retry):
     """A retry that was just appended."""
 
-    run: Annotated[Run, Field(description="The run that goes on.")]
+    run: Annotated[
+        Run | Reference | None,
+        Field(description="The run that goes on; only where it is where the database could not be read again at once."),
+    ]
 
 
 class Answer(Shape):
@@ -170,7 +173,13 @@ class Item(Shape):
 
     of: Reference
     database: str
-    result: Annotated[str, Field(description="done, skipped (it changed meanwhile), failed; empty while it waits.")]
+    result: Annotated[
+        str,
+        Field(
+            description="done, held (appended paused, waiting for its release), skipped (it changed meanwhile), failed;"
+            " empty while it waits for its turn."
+        ),
+    ]
     detail: str
     retry: Annotated[str | None, Field(description="The id of its retry.")]
 

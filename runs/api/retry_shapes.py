@@ -7,6 +7,7 @@ from runs.api.shapes import Json, run_object
 from runs.clock import rfc3339
 from runs.records import Run
 from runs.retrying import Followed, Planned
+from runs.sources.openers import Openers
 from runs.state.models import Job, Retry
 from runs.state.retries import THERE
 
@@ -27,7 +28,7 @@ def plan_object(slug: str, planned: Planned) -> Json:
         "effects": list(plan.effects),
         "warnings": list(plan.warnings),
         "allowed": planned.allowed,
-        "held_by": None if planned.held_by is None else [f"{name} ({pid})" for pid, name in planned.held_by],
+        "held_by": _holders(planned.held_by),
         "retry": _reference(slug, plan.earlier),
         "digest": planned.digest,
     }
@@ -103,6 +104,13 @@ def job_object(job: Job) -> Json:
 def _going_on(retry: Retry) -> Json | None:
     """The run that goes on, where it is in the database: one that was appended paused may have been deleted again."""
     return _reference(retry.database, retry.new_run) if retry.progress in THERE else None
+
+
+def _holders(found: Openers | None) -> list[str] | None:
+    """None as well where nobody was found, but not every process could be looked into."""
+    if found is None or not (found.processes or found.all_seen):
+        return None
+    return [f"{name} ({pid})" for pid, name in found.processes]
 
 
 def _reference(slug: str, run_id: str) -> Json | None:

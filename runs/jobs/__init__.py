@@ -5,20 +5,24 @@ only record a job and wake that process: its database is shown on our own pages,
 """
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runs import retrying
+from runs import engine_servers, retrying
 from runs.addresses import PATTERN
-from runs.catalogue import served
+from runs.catalogue import Database, served
 from runs.errors import BadBody, BadCount
-from runs.jobs.waking import wake
+from runs.jobs.waking import is_working, wake
 from runs.retry import Options
 from runs.state import jobs as recorded
 from runs.state.models import Job
 from runs.wording import plural
 
 PLAN_ADDRESS = re.compile(rf"/api/v1/databases/(?P<slug>[A-Za-z0-9_.~-]+)/runs/(?P<run>{PATTERN})/(?:retry/)?")
+
+_BEGINS = 10.0  # seconds in which a jobs process has begun, or has ended again
+_looked_after = [-_BEGINS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +49,27 @@ def start(chosen: Sequence[Chosen], reason: str, count: int, who: str, where: st
         raise BadCount(f"{count:,} was given; {plural(len(chosen), 'run is', 'runs are')} to be retried.")
     if len({(one.database, one.run) for one in chosen}) < len(chosen):
         raise BadBody("A run is given twice.")
-    places = {slug: served().database(slug).source.place for slug in {one.database for one in chosen}}
-    rows = [(one.database, places[one.database], one.run, one.options, one.digest) for one in chosen]
+    databases = {slug: served().database(slug) for slug in {one.database for one in chosen}}
+    rows = [_row(databases[one.database], one) for one in chosen]
     job = recorded.begin(rows, retrying.reason_of(reason), who, where, key)
     wake()
     return job
 
 
 def resume() -> None:
-    """Has the jobs go on that are not at their end: their process may have been killed."""
-    if recorded.unfinished():
+    """Has the jobs go on that are not at their end: their process may have been killed. Where none of their databases may be
+    retried here, they are left to the server that recorded them."""
+    if any(map(retrying.allowed, recorded.unfinished_in())):
         wake()
     recorded.release()
+
+
+def look_after(job: Job) -> None:
+    """Has a job go on whose process was killed, for whoever waits for its end. As ``resume``, and not more often than it can
+    begin."""
+    if job.finished_at is None and time.monotonic() > _looked_after[-1] + _BEGINS and not is_working():
+        _looked_after[:] = [time.monotonic()]
+        resume()
 
 
 def cancel(job: Job) -> Job:
@@ -65,6 +78,13 @@ def cancel(job: Job) -> Job:
     if cancelled.finished_at is None:
         wake()  # where its process was killed, nobody else would end it
     return cancelled
+
+
+def _row(database: Database, one: Chosen) -> recorded.Row:
+    """What is decided now: the process that does it may be woken by a server with another environment."""
+    slug = database.slug
+    options = retrying.fitted(database, one.options)
+    return slug, database.source.place, one.run, options, one.digest, engine_servers.address_of(slug) or ""
 
 
 def job_of(number: int) -> Job:

@@ -15,14 +15,16 @@ from runs.catalogue import Database
 from runs.compare import tasks
 from runs.errors import AppendRefused, DurascopeError, NotEligible
 from runs.home import JOBS
+from runs.retrying import Resumed
 from runs.sources.sqlite import SqliteSource
 from runs.state import jobs as recorded
-from runs.state.models import Item
+from runs.state.models import Item, Progress
 from runs.state.retries import JOB_KEY, options_of
 
 VERSION = "1"  # of the workflow below: a job that was interrupted goes on with a newer Durascope too
 MOST_PATIENCE = 86_400.0  # seconds that a comparison waits for another process that makes it
 PAUSES = 0.01, 1.0  # seconds between two runs, at least and at most
+ATTEMPTS = 3  # of a job whose workflow ended with an error
 STOP_AFTER = 5  # failures: whatever is wrong is not about one run
 
 _appenders: dict[str, Appender] = {}  # by place: starting one takes far longer than an append
@@ -42,10 +44,23 @@ def launch(home: Path) -> None:
 
 
 def finish(number: int) -> None:
-    """Does a job to its end, from wherever it is."""
-    with SetWorkflowID(f"job-{number}"):
-        handle = DBOS.start_workflow(append_all, number)
-    handle.get_result()
+    """Does a job to its end, from wherever it is. A workflow that an error ended, as where our state could not be written, keeps
+    that error for ever: the job, whose runs may each be done again, then goes on as another one; after ATTEMPTS it ends, and says
+    why."""
+    problem: Exception | None = None
+    for attempt in range(1, ATTEMPTS + 1):
+        with SetWorkflowID(f"job-{number}" if attempt == 1 else f"job-{number}-{attempt}"):
+            handle = DBOS.start_workflow(append_all, number)
+        try:
+            handle.get_result()
+        except Exception as raised:
+            problem = raised
+        else:
+            return
+    try:
+        recorded.finish(number, f"It stopped: {problem}")
+    finally:
+        recorded.release()
 
 
 def compare(folder: Path, key: str) -> None:
@@ -101,7 +116,7 @@ def count_items(number: int) -> int:
 
 @DBOS.step()
 def append_item(number: int, position: int) -> str:
-    """One run: done, skipped, failed; or cancelled, where nothing more is to be appended.
+    """One run: done, held, skipped, failed; or cancelled, where nothing more is to be appended.
 
     It pauses for half as long as it took. The lock is held for a part of that only, so beside an idle engine it is quick and leaves
     the file free most of the time; an engine at work, for whose lock an append waits, is left alone for longer.
@@ -143,11 +158,13 @@ def _append(item: Item) -> str:
             job.who,
             f"{job.where}, job {job.pk}",
             key=f"{JOB_KEY}{job.pk}-{item.position}",
-            resumes=True,
+            resumes=Resumed(item.server or None),
             appender=_appenders.setdefault(item.place, Appender(Path(item.place))),
         )
     except (AppendRefused, NotEligible) as problem:
         return recorded.result(item, "skipped", str(problem))
     except DurascopeError as problem:
         return recorded.result(item, "failed", str(problem))
+    if done.progress == Progress.HELD:
+        return recorded.result(item, recorded.HELD, done.detail, retry=done)
     return recorded.result(item, "done", retry=done)

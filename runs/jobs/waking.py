@@ -1,5 +1,6 @@
 """Starting the process that does jobs, where none is running: it outlives whoever woke it."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -7,11 +8,27 @@ import threading
 from pathlib import Path
 
 import runs
+from runs.home import JOBS_LOCK, folder
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "runs.jobs_process")
 
 _lock = threading.Lock()
 _started: list[subprocess.Popen[bytes]] = []
+
+
+def is_working() -> bool:
+    """Whether a jobs process works on our state."""
+    try:
+        file = os.open(folder() / JOBS_LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def wake() -> None:

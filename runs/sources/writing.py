@@ -113,6 +113,10 @@ class Writing:
             raise AppendRefused(f"{len(found)} rows of {table} would have been changed, not one.")
         return tuple(found[0])
 
+    def changes(self) -> int:
+        """How many rows were changed since the transaction began, those that triggers changed among them."""
+        return self._connection.total_changes()
+
     def commit(self) -> None:
         """Keeps it all, on the disk. Raises DatabaseLocked, DiskFull and others: then nothing is kept."""
         self._connection.set_progress_handler(None)

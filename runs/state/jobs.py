@@ -6,17 +6,20 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Count
 
 from runs import clock
-from runs.errors import JobNotFound
+from runs.errors import JobNotFound, KeyUsed
 from runs.retry import Options
 from runs.state import place
-from runs.state.models import Item, Job, Retry
+from runs.state.models import Item, Job, Progress, Retry
 from runs.state.retries import options_object
 
-Row = tuple[str, str, str, Options, str]  # slug, place, run, options, digest
+Row = tuple[str, str, str, Options, str, str]  # slug, place, run, options, digest, the engine's server
+
+_CONFIRMED = ("database", "run", "digest")  # what makes a run of one job that of another
+HELD = "held"  # the result of a run whose retry was appended paused, and waits for its release
 
 
 def begin(rows: Sequence[Row], reason: str, who: str, where: str, key: str) -> Job:
-    """A new job with its runs; or the one that the same key began."""
+    """A new job with its runs; or the one that the same key began. Raises KeyUsed where that was of other runs."""
     try:
         with place.recording(), transaction.atomic():
             job = Job.objects.create(reason=reason, who=who, where=where, key=key or None, asked_at=clock.now())
@@ -29,11 +32,15 @@ def begin(rows: Sequence[Row], reason: str, who: str, where: str, key: str) -> J
                     run=run,
                     options=options_object(options),
                     digest=digest,
+                    server=server,
                 )
-                for position, (slug, place, run, options, digest) in enumerate(rows)
+                for position, (slug, place, run, options, digest, server) in enumerate(rows)
             )
     except IntegrityError:
-        return Job.objects.get(key=key)
+        known = Job.objects.get(key=key)
+        if list(known.items.values_list(*_CONFIRMED)) != [(slug, run, digest) for slug, _, run, _, digest, _ in rows]:
+            raise KeyUsed(remedy="Use a new key for each job.") from None
+        return known
     return job
 
 
@@ -55,6 +62,11 @@ def cancel(job: Job) -> Job:
 def unfinished() -> list[int]:
     """The jobs that are not at their end, oldest first."""
     return list(Job.objects.filter(finished_at=None).order_by("pk").values_list("pk", flat=True))
+
+
+def unfinished_in() -> frozenset[str]:
+    """The databases of the jobs that are not at their end."""
+    return frozenset(Item.objects.filter(job__finished_at=None).values_list("database", flat=True))
 
 
 def newest(limit: int) -> list[Job]:
@@ -88,6 +100,15 @@ def result(item: Item, word: str, detail: str = "", retry: Retry | None = None) 
     item.result, item.detail, item.retry = word, detail, retry
     item.save(update_fields=("result", "detail", "retry"))
     return word
+
+
+def told(retry: Retry) -> None:
+    """A run of a job whose retry waited for its release gets the result that this came to."""
+    if retry.progress == Progress.HELD:
+        Item.objects.filter(retry=retry, result=HELD).update(detail=retry.detail)
+    else:
+        word = "done" if retry.progress == Progress.APPENDED else "skipped"
+        Item.objects.filter(retry=retry, result=HELD).update(result=word, detail=retry.detail)
 
 
 def finish(number: int, stopped: str) -> None:

@@ -20,6 +20,7 @@ class Retry(models.Model):
     database = models.CharField(max_length=100)
     place = models.TextField()
     run = models.TextField()
+    expected = models.TextField(default="")  # what the new run of the confirmed plan is to be called
     new_run = models.TextField(default="")
     operation = models.CharField(max_length=20, default="")
     options = models.JSONField(default=dict)
@@ -103,8 +104,9 @@ class Item(models.Model):
     run = models.TextField()
     options = models.JSONField(default=dict)
     digest = models.CharField(max_length=100)
+    server = models.TextField(default="")  # of the engine, as it was known when the job was recorded; empty for none
     retry = models.OneToOneField(Retry, on_delete=models.PROTECT, null=True, related_name="item")
-    result = models.CharField(max_length=10, default="")  # done, skipped or failed; empty while it waits
+    result = models.CharField(max_length=10, default="")  # done, held, skipped or failed; empty while it waits
     detail = models.TextField(default="")
 
     class Meta:

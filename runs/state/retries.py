@@ -22,7 +22,8 @@ JOB_KEY = "job-"  # how the keys of retries begin that a job makes
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person confirmed. ``key``: a client's Idempotency-Key, empty for none."""
+    """What a person confirmed. ``key``: a client's Idempotency-Key, empty for none. ``expected``: what the new run will be called,
+    where the plan was still the confirmed one."""
 
     database: str
     place: str
@@ -33,6 +34,7 @@ class Request:
     who: str
     where: str
     key: str = ""
+    expected: str = ""
 
 
 def begin(request: Request) -> tuple[Retry, bool]:
@@ -90,7 +92,9 @@ def ended(
     retry.error = type(problem).__name__
     retry.detail = str(problem)
     retry.in_the_way = in_the_way
-    retry.key = retry.key if keep_key else None
+    if not keep_key:
+        # One of a job stays known as such.
+        retry.key = f"{retry.key}-{retry.pk}" if (retry.key or "").startswith(JOB_KEY) else None
     with transaction.atomic():
         retry.save()
         audit.add(progress, retry, str(problem))
@@ -105,14 +109,15 @@ def retry_of(number: int) -> Retry:
     return found
 
 
-def of_run(slug: str, run_id: str) -> list[Retry]:
-    """What was appended for this run, newest first."""
-    return list(Retry.objects.filter(database=slug, run=run_id, progress__in=THERE).order_by("-pk"))
+def of_run(slug: str, place: str, run_id: str) -> list[Retry]:
+    """What was appended for this run, newest first. Another file may have been served under the same name."""
+    return list(Retry.objects.filter(database=slug, place=place, run=run_id, progress__in=THERE).order_by("-pk"))
 
 
-def that_made(slug: str, new_run: str) -> Retry | None:
+def that_made(slug: str, place: str, new_run: str) -> Retry | None:
     """The newest retry after which this run goes on."""
-    return Retry.objects.filter(database=slug, new_run=new_run, progress__in=THERE).order_by("-pk").first()
+    found = Retry.objects.filter(database=slug, place=place, new_run=new_run, progress__in=THERE)
+    return found.order_by("-pk").first()
 
 
 def newest(after: int | None, limit: int, slugs: Sequence[str] = ()) -> list[Retry]:

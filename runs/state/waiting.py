@@ -1,6 +1,7 @@
 """Retries that were appended paused, as they are recorded: until they are released, or deleted again.
 
-Each change is made only where the retry still waits: whoever comes second, another server or another person, finds it done.
+Each change is made only where the retry still waits: whoever comes second, another server or another person, finds it done. Whoever
+did it, and says which rows, is recorded even where somebody has seen it done, and recorded that, in between.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from django.db import transaction
 from runs.appending import Appended
 from runs.errors import DurascopeError
 from runs.retry import Operation
-from runs.state import audit, retries
+from runs.state import audit, jobs, retries
 from runs.state.models import Progress, Retry
 
 By = tuple[str, str]  # who, and from where
@@ -70,10 +71,11 @@ def _change(
 ) -> Retry:
     with transaction.atomic():
         found = Retry.objects.get(pk=retry.pk)
-        if found.progress == Progress.HELD:
+        if done or found.progress == Progress.HELD:
             found.progress = progress
             for name, value in values.items():
                 setattr(found, name, value)
             found.save()
             audit.add(progress, found, outcome, rows=done, by=by)
+            jobs.told(found)
     return found

@@ -17,9 +17,15 @@ from runs.views.preferences import remember
 
 LISTED = 100
 SHOWN = 100  # runs of a job; those that need a look come first
-_ORDER = ("failed", "skipped", "done", "")
+_ORDER = ("failed", recorded.HELD, "skipped", "done", "")
 # What a result looks like: the colour and glyph of a status, the word stays its own.
-_LOOKS = {"done": Status.SUCCEEDED, "failed": Status.FAILED, "skipped": Status.CANCELLED, "": Status.QUEUED}
+_LOOKS = {
+    "done": Status.SUCCEEDED,
+    "failed": Status.FAILED,
+    recorded.HELD: Status.PAUSED,
+    "skipped": Status.CANCELLED,
+    "": Status.QUEUED,
+}
 
 
 def index(request: HttpRequest) -> HttpResponse:
@@ -39,6 +45,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def job(request: HttpRequest, number: int) -> HttpResponse:
     """``GET /retries/jobs/<number>/``: what became of each run so far. It follows the job until its end."""
     found = _job(number)
+    jobs.look_after(found)
     counts = recorded.counts(found)
     tag = f"{number}-{sorted(counts.items())}-{found.cancelled_at}-{found.finished_at}"
     if answer := unchanged(request, tag):
@@ -49,11 +56,16 @@ def job(request: HttpRequest, number: int) -> HttpResponse:
         "here": "retries",
         "job": found,
         "live_tag": "" if found.finished_at else tag,
-        "counts": [(word or "waiting", counts.get(word, 0), _LOOKS[word]) for word in _ORDER],
+        "counts": [
+            (word or "waiting", counts.get(word, 0), _LOOKS[word])
+            for word in _ORDER
+            if word != recorded.HELD or word in counts
+        ],
         "total": len(items),
         "over": len(items) - counts.get("", 0),
         "failed": counts.get("failed", 0),
         "done": counts.get("done", 0),
+        "held": counts.get(recorded.HELD, 0),
         "items": [(item, _LOOKS[item.result]) for item in (items if everything else _first(items))],
         "more": 0 if everything else max(0, len(items) - SHOWN),
     }

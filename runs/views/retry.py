@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -15,6 +16,7 @@ from runs.errors import DurascopeError, RetryNotFound
 from runs.records import Names, Run, Step
 from runs.retry import Operation, Options, RetryPlan
 from runs.retrying import Followed
+from runs.sources.openers import Openers
 from runs.state import place, retries
 from runs.timeline import Pattern, Row, Timeline, Tone, lay_out
 from runs.views.answers import answered
@@ -27,12 +29,11 @@ PINS = "dbos"  # the engine whose retries wait for a version, where one is chose
 def plan(request: HttpRequest, slug: str, segment: str) -> HttpResponse:
     """``GET /db/<slug>/runs/<id>/retry/`` shows the plan; POST appends it and leads to what becomes of it."""
     if request.method == "POST":
-        database = served().database(slug)
-        run_id = database.read(lambda engine: lookup.run_id(engine, segment))
         try:
+            database = served().database(slug)
             made = retrying.append(
                 database,
-                run_id,
+                database.read(lambda engine: lookup.run_id(engine, segment)),
                 _chosen(request),
                 request.POST.get("digest", "")[:200],
                 request.POST.get("reason", ""),
@@ -47,12 +48,24 @@ def plan(request: HttpRequest, slug: str, segment: str) -> HttpResponse:
 
 
 def shown(request: HttpRequest, slug: str, segment: str, problem: DurascopeError | None = None) -> HttpResponse:
-    """The plan as it is now, and what kept something that was asked of it from being done."""
+    """The plan as it is now, and what kept something that was asked of it from being done; that with all that was typed even where
+    there is no plan to show with it."""
+    try:
+        context = _context(request, slug, segment)
+    except DurascopeError as unplanned:
+        if problem is None:
+            raise
+        unread = {"here": "run", "slug": slug, "unplanned": unplanned, "reason": request.POST.get("reason", "")}
+        return answered(request, "runs/retry_unplanned.html", unread, problem)
+    return answered(request, "runs/retry_plan.html", context, problem)
+
+
+def _context(request: HttpRequest, slug: str, segment: str) -> dict[str, Any]:
     database = served().database(slug)
     run, steps, names, slug_of_engine = database.read(lambda engine: _read(engine, segment))
     chosen = _chosen(request)
     planned = retrying.plan(database, run.id, chosen)
-    context = {
+    return {
         "here": "run",
         "slug": slug,
         "run": run,
@@ -76,9 +89,8 @@ def shown(request: HttpRequest, slug: str, segment: str, problem: DurascopeError
         "count": len(planned.plan.changes),
         "sql": statements.readable(planned.plan),
         "warnings": [*planned.plan.warnings, held(planned.held_by)],
-        "earlier": retries.that_made(slug, planned.plan.earlier) if planned.plan.earlier and place.is_kept() else None,
+        "earlier": retrying.that_made(database, planned.plan.earlier) if planned.plan.earlier else None,
     }
-    return answered(request, "runs/retry_plan.html", context, problem)
 
 
 def retry(request: HttpRequest, number: int) -> HttpResponse:
@@ -96,7 +108,9 @@ def retry(request: HttpRequest, number: int) -> HttpResponse:
         "taken_up": _taken_up(followed),
         # What the engine does shows in the file; how long it has not done it, in the time alone: so the page always asks anew.
         "live_tag": "" if over or followed.run is None else "follow",
-        "take_back": "" if followed.follow_up.taken_up_after else statements.taking_back(followed.retry.rows),
+        "take_back": statements.taking_back(followed.retry.rows)
+        if followed.run is not None and followed.follow_up.taken_up_after is None
+        else "",
     }
     response = render(request, "runs/retry.html", context)
     remember(request, response)
@@ -128,14 +142,15 @@ def _taken_up(followed: Followed) -> str:
     return f"after {duration(after)}" if after else "at once"
 
 
-def held(holders: tuple[tuple[int, str], ...] | None) -> str:
+def held(holders: Openers | None) -> str:
     """In a sentence which processes have a file open (Planned.held_by)."""
     if holders is None:
         return "Whether an engine has the file open can’t be told here."
-    if not holders:
-        return "Nobody has the file open: the retry waits in it until an engine starts."
-    named = ", ".join(f"{name} ({pid})" for pid, name in holders)
-    return f"{plural(len(holders), 'process has', 'processes have')} the file open: {named}"
+    if not holders.processes:
+        who = "Nobody" if holders.all_seen else "No process that this account can look into"
+        return f"{who} has the file open: the retry waits in it until an engine starts."
+    named = ", ".join(f"{name} ({pid})" for pid, name in holders.processes)
+    return f"{plural(len(holders.processes), 'process has', 'processes have')} the file open: {named}"
 
 
 def _what(plan: RetryPlan) -> str:

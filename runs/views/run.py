@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from runs import links, retrying
-from runs.catalogue import served
+from runs.catalogue import Database, served
 from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step
 from runs.errors import AddressNotFound, BadFilter
@@ -77,7 +77,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "tabs": _tabs(seen),
         "retryable": RETRYABLE,
         "unsuccessful": UNSUCCESSFUL,
-        **_retries(slug, seen.run),
+        **_retries(database, seen.run),
         "curl": request.build_absolute_uri(links.run_href(slug, seen.run.id)),
         "log_levels": LOG_LEVELS,
     }
@@ -96,12 +96,12 @@ def _goes_on(run: Run) -> bool:
     return not (run.status.finished and all(retry.status.finished for retry in run.retries))
 
 
-def _retries(slug: str, run: Run) -> dict[str, object]:
+def _retries(database: Database, run: Run) -> dict[str, object]:
     """Its retries as the database tells them, whoever made them, each with what is recorded of it here; what was done to the run
     itself; and which retry began it."""
-    recorded = retrying.retries_of(slug, run.id)
+    recorded = retrying.retries_of(database, run.id)
     by_run = {retry.new_run: retry for retry in recorded}
-    made_by = retrying.that_made(slug, run.id)
+    made_by = retrying.that_made(database, run.id)
     return {
         "again": [(retry, by_run.get(retry.id)) for retry in run.retries],
         "in_place": [retry for retry in recorded if retry.new_run == run.id],

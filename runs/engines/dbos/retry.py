@@ -24,6 +24,9 @@ from runs.records import Status
 from runs.retry import Operation, Options, RetryPlan
 from runs.sources.base import Opened
 
+# In one transaction, during which the engine can't write: two seconds on a busy machine, and before 2.24 it gives up after five.
+MOST_ROWS = 5_000
+
 _INSTEAD = {
     Status.SUCCEEDED: "It succeeded: there is nothing to retry. To run a part of it again, fork it with the engine "
     "(DBOS.fork_workflow), or start it anew.",
@@ -49,6 +52,13 @@ def plan(snapshot: Snapshot, run_id: str, options: Options) -> RetryPlan:
     except NoChoice as error:
         return replace(refused, reason=str(error))
     forks = tuple(top.all())
+    changes = tuple(change for each in forks for change in each.changes)
+    if len(changes) > MOST_ROWS:
+        return replace(
+            refused,
+            reason=f"It would append {len(changes):,} rows in one transaction; more than {MOST_ROWS:,} would hold the engine up. "
+            "Retry from an earlier step, which keeps less, or with the engine's own DBOS.fork_workflow.",
+        )
     warnings = [warning for each in forks for warning in each.warnings]
     return RetryPlan(
         run=run_id,
@@ -56,10 +66,15 @@ def plan(snapshot: Snapshot, run_id: str, options: Options) -> RetryPlan:
         eligible=True,
         reason=top.choice.why,
         new_run=top.new_id,
-        changes=tuple(change for each in forks for change in each.changes),
+        changes=changes,
         again=tuple(part for each in forks for part in each.parts(again=True)),
         kept=tuple(part for each in forks for part in each.parts(again=False)),
-        guards=_unique(guard for each in forks for guard in retry_facts.guards(snapshot, each.run)),
+        guards=_unique(
+            [
+                *(guard for each in forks for guard in retry_facts.guards(snapshot, each.run)),
+                *(words for each in forks if (words := retry_workers.next_worker(snapshot, each.run, options.pin))),
+            ]
+        ),
         effects=_effects(forks),
         warnings=_unique([*warnings, *retry_workers.warnings(snapshot, run, options.pin)]),
     )

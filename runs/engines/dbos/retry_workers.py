@@ -45,6 +45,7 @@ WHERE s.workflow_uuid = :run AND substr(COALESCE(i.inputs, s.inputs), 1, length(
 _INPUT_1X = '{"args": {"py/tuple"'
 _RETRY = """
 SELECT s.status, s.queue_name, s.application_version, s.application_name, s.started_at_epoch_ms, s.updated_at,
+  s.recovery_attempts,
   (SELECT min(o.started_at_epoch_ms) FROM {schema}operation_outputs o
    WHERE o.workflow_uuid = s.workflow_uuid AND o.started_at_epoch_ms >= s.created_at)
 FROM {schema}workflow_status s WHERE s.workflow_uuid = :run
@@ -121,12 +122,27 @@ def newest_version(snapshot: Snapshot, application: str | None) -> str:
     return text(rows[0][0]) if rows else ""
 
 
+def next_worker(snapshot: Snapshot, run: Origin, pin: str) -> str:
+    """Which version goes on with it, as a guard: one that is deployed meanwhile would replay it. Empty where one is pinned, or none
+    is registered."""
+    newest = "" if pin else newest_version(snapshot, run.application)
+    return (
+        f"{newest} is the newest version registered{f' for {run.application}' if run.application else ''}"
+        if newest
+        else ""
+    )
+
+
 def follow(snapshot: Snapshot, new_run: str, appended_at: datetime) -> FollowUp:
     """When the retry was taken up, or what it seems to wait for."""
     rows = snapshot.rows(_RETRY, {"run": new_run})
     if not rows:
         return FollowUp(None, f"{new_run} is no longer in the database.")
-    native, queue, version, application, started_at, updated_at, first_step = rows[0]
+    native, queue, version, application, started_at, updated_at, attempts, first_step = rows[0]
+    if status_of(text(native)) is Status.CANCELLED and not attempts and first_step is None:
+        return FollowUp(
+            None, "It was cancelled before a worker took it up."
+        )  # claiming it would have counted an attempt
     if status_of(text(native)) not in (Status.QUEUED, Status.SCHEDULED):
         # Cancelling it erases when it was taken up.
         taken_up = instant(started_at) or earliest(instant(first_step), instant(updated_at)) or appended_at

@@ -2,12 +2,22 @@
 
 from runs import clock
 from runs.engines.obelisk.executions import Execution, Ineligible
-from runs.engines.obelisk.rows import DELAY, NOW, next_row
+from runs.engines.obelisk.rows import DELAY, NOW, TOOL, next_row
 from runs.engines.obelisk.schema import Snapshot
 from runs.engines.obelisk.shapes import text, whole
 from runs.retry import Operation, Options, Part, RetryPlan, Update
 
 AUTO = ("auto", "failed-only")
+
+# A fork of ours that is still as it was appended, paused: that row is its newest, and has the instant at which the run came to be.
+# Whoever pauses a run later does so at another instant.
+_HELD_BACK = """SELECT 1 FROM {schema}t_state s
+JOIN {schema}t_execution_log c ON c.execution_id = s.execution_id AND c.version = 0
+JOIN {schema}t_execution_log p ON p.execution_id = s.execution_id
+    AND p.version = CAST(c.json_value->>'$.created.metadata.retry-cut' AS INTEGER) + 1
+WHERE s.execution_id = :top AND s.lifecycle = 'paused' AND p.variant = 'paused' AND p.created_at = s.created_at
+    AND c.json_value->>'$.created.metadata.retry-tool' = :tool
+    AND NOT EXISTS (SELECT 1 FROM {schema}t_execution_log l WHERE l.execution_id = :top AND l.version > p.version)"""
 
 _DELAYS = """SELECT d.delay_id, d.expires_at, d.is_paused,
     (SELECT l.version FROM {schema}t_execution_log l WHERE l.execution_id = d.execution_id
@@ -28,10 +38,17 @@ def waits_for_delay(snapshot: Snapshot, run: Execution) -> bool:
     )
 
 
-def unpause(_: Snapshot, run: Execution) -> RetryPlan:
-    """One ``unpaused`` row, and the lifecycle. Raises Ineligible."""
+def unpause(snapshot: Snapshot, run: Execution) -> RetryPlan:
+    """One ``unpaused`` row, and the lifecycle. Raises Ineligible, also for a fork that waits for the engine's replay, and for what
+    belongs to it: unpaused by this, it would go on unchecked, and only in part."""
     if run.finished or run.lifecycle != "paused":
         raise Ineligible("It is not paused.")
+    top = run.id.partition(".")[0]
+    if snapshot.reader.rows(_HELD_BACK, {"top": top, "tool": TOOL["retry-tool"]}):
+        raise Ineligible(
+            f"{'It is a retry' if run.top else f'It belongs to a retry, {top},'} that was appended paused, and waits for its"
+            " release. Release it from the page of that retry."
+        )
     return RetryPlan(
         run=run.id,
         operation=Operation.UNPAUSE,
