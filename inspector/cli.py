@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
+from typing import Any
 
 from inspector.config import Config, described, whole_port
 from runs import __version__
@@ -20,10 +21,15 @@ USAGE = """durascope serve PATH... [--host HOST] [--port PORT] [--open]
        durascope runs PATH [--status STATUS] [--workflow NAME] [--json]
        durascope show PATH RUN_ID [--json]
        durascope retry PATH RUN_ID [--operation OPERATION] [--from STEP] [--children deep|whole] [--pin VERSION]
-                       [--reason WHY] [--dry-run] [--yes]
+                       [--engine-url NAME=URL] [--release] [--reason WHY] [--dry-run] [--yes]
        durascope audit verify|export
        durascope manage COMMAND..."""
 MAX_LIMIT = 10_000
+ENGINE_URL: dict[str, Any] = {
+    "action": "append",
+    "metavar": "NAME=URL",
+    "help": "the server of this database's engine, whose replay checks a fork before it is released; may repeat",
+}
 ABOUT = "Open the database of a durable-workflow engine and see what happened: runs, timelines, payloads."
 PATHS = """PATH is a SQLite file of DBOS or Obelisk, NAME=file to name it, a folder (new files in it are found
 while serving), or a glob in quotes. Files are only ever read, unless a retry is allowed and confirmed."""
@@ -86,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
             help="let runs of this database be retried; may repeat. Only on an address of this machine",
         )
 
+    serve.add_argument("--engine-url", **ENGINE_URL)
+
     check = commands.add_parser("check", help="engine, schema, sizes, runs and problems of each", description=PATHS)
     check.add_argument("paths", nargs="+", metavar="PATH")
 
@@ -94,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--status", action="append", default=[], help="only these; may repeat")
     runs.add_argument("--workflow", default="", help="only this workflow")
     runs.add_argument("--all", action="store_true", help="children too")
+    runs.add_argument("--hide-recovered", action="store_true", help="no failures of which a retry has succeeded")
     runs.add_argument("--limit", type=_limit, default=50, help="how many at most (50)")
     runs.add_argument("--after", help="go on from the place that the last answer named")
 
@@ -113,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     retry.add_argument("--reason", default="", metavar="WHY", help="for those who read the audit")
     retry.add_argument("--dry-run", action="store_true", help="the plan alone, even with --yes")
     retry.add_argument("--yes", action="store_true", help="append it")
+    retry.add_argument("--engine-url", **ENGINE_URL)
+    retry.add_argument("--release", action="store_true", help="check again, and release, what was appended paused")
     audit = commands.add_parser("audit", help="who retried what and why: verify it, or export it as JSON lines")
     audit.add_argument("action", choices=("verify", "export"))
 
@@ -147,11 +158,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _say_unknown(config: Config) -> None:
-    """Which names of --allow-retry no database has, as far as can be seen at the start."""
+    """Which names of --allow-retry and --engine-url no database has, as far as can be seen at the start."""
     from runs.catalogue import Catalogue
 
     known = {database.slug for database in Catalogue(config.paths).databases()}
-    for name in config.retry:
+    for name in dict.fromkeys((*config.retry, *(pair.partition("=")[0] for pair in config.engine_url))):
         if name not in known:
             print(f"durascope: no database is called {name} yet", file=sys.stderr)
 
@@ -182,6 +193,8 @@ def _configured(options: argparse.Namespace) -> Config:
     given = {name: str(value) for name in ("host", "port") if (value := getattr(options, name)) is not None}
     if options.allow_retry:
         given["retry"] = ",".join(options.allow_retry)
+    if getattr(options, "engine_url", None):
+        given["engine_url"] = ",".join(options.engine_url)
     return Config.from_environ({**config.to_environ(), **{f"DURASCOPE_{n.upper()}": v for n, v in given.items()}})
 
 
@@ -251,7 +264,12 @@ def _check(options: argparse.Namespace) -> int:
 def _runs(options: argparse.Namespace) -> int:
     from runs.terminal import runs
 
-    query = {"status": options.status, "workflow": [options.workflow], "root": ["" if options.all else "true"]}
+    query = {
+        "status": options.status,
+        "workflow": [options.workflow],
+        "root": ["" if options.all else "true"],
+        "recovered": ["false" if options.hide_recovered else ""],
+    }
     return runs(options.path, query, limit=options.limit, after=options.after, as_json=options.json)
 
 
@@ -262,9 +280,13 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _retry(options: argparse.Namespace) -> int:
+    if options.engine_url:
+        os.environ["DURASCOPE_ENGINE_URL"] = ",".join(options.engine_url)
     _set_up_django()
     from runs import retry_commands, retrying
 
+    if options.release:
+        return retry_commands.release(options.path, options.run_id)
     chosen = retrying.options(options.operation, options.start, options.children, options.pin)
     return retry_commands.retry(
         options.path, options.run_id, chosen, options.reason, dry_run=options.dry_run, yes=options.yes

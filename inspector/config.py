@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
+from runs import engine_servers
 from runs.clock import parse_instant
 from runs.errors import BadConfiguration
 
@@ -108,6 +109,11 @@ class Config:
         "databases whose runs may be retried, by name, with commas between; reading is all that is allowed elsewhere",
         (),
         _slugs,
+    )
+    engine_url: tuple[str, ...] = _declared(
+        "servers of engines as NAME=URL, with commas between: their replay checks a fork before it is released",
+        (),
+        engine_servers.pairs,
     )
     state: str = _declared(
         "the folder that keeps who retried what, and jobs; ~/.local/state/durascope where none is named", "", _text

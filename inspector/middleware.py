@@ -10,6 +10,7 @@ from django.utils.cache import patch_vary_headers
 
 from inspector import writes
 from runs.errors import AddressNotFound, BadRequest, DurascopeError, MethodNotAllowed, NotAllowed
+from runs.views.answers import Refusal
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -126,8 +127,8 @@ def _error_for(status: int) -> DurascopeError:
 
 
 def _is_ours(response: HttpResponse) -> bool:
-    """Whether the answer is already an error page of ours, or JSON with our error object."""
-    if isinstance(response, _ErrorPage):
+    """Whether the answer is already an error page of ours, a page that says the error itself, or JSON with our error object."""
+    if isinstance(response, _ErrorPage | Refusal):
         return True
     if not response.headers.get("Content-Type", "").startswith("application/json"):
         return False

@@ -14,7 +14,7 @@ says so. Django is imported by the last layers and by ``inspector`` alone: every
 __version__ = "0.1.0"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "wording", "home"),
+    ("errors", "clock", "wording", "home", "engine_servers"),
     ("records", "addresses"),
     ("filters", "paging", "payloads"),
     ("sources",),
@@ -23,12 +23,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("catalogue",),
     ("statements",),
     ("appending",),
+    ("holding",),
     ("links", "lookup", "fleet"),
     ("merge", "histogram"),
     ("timeline",),
     ("diagnosis",),
     ("state",),
+    ("releasing",),
     ("retrying",),
+    ("selection",),
     ("jobs",),
     ("jobs_process",),
     ("views", "api", "templatetags", "urls", "apps", "demo"),

@@ -1,9 +1,10 @@
 """Appending a confirmed plan to an engine's own file: started here, done by a process that opens nothing else.
 
-``append`` starts ``python -m runs.appending PATH`` with a small JSON object on its standard input, and waits. It takes the
-write lock, plans again inside it, and writes only where the new plan is the very one that was confirmed. It is a process of
-its own because POSIX drops every lock that a process has on a file when any descriptor of that file is closed: a reader in the
-same process would let the engine write into our transaction, and the engine's commits would be lost.
+``append`` starts ``python -m runs.appending PATH``, sends it a small JSON object on a line of its standard input, and waits for
+a line. The process takes the write lock, plans again inside it, and writes only where the new plan is the very one that was
+confirmed. Between two lines it has nothing open, so that a job keeps it (``Appender``): starting takes far longer than an append.
+It is a process of its own because POSIX drops every lock that a process has on a file when any descriptor of that file is closed:
+a reader in the same process would let the engine write into our transaction, and the engine's commits would be lost.
 
 What was confirmed is named by ``confirmation``: the plan's digest and which file it was made for.
 """
@@ -15,7 +16,10 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +30,7 @@ from runs import clock, errors
 from runs.clock import parse_instant, rfc3339
 from runs.engines import engine_for
 from runs.errors import AlreadyRetried, AppendRefused, AppendUnsure, DurascopeError, NotEligible
-from runs.retry import Operation, Options, Retryable, RetryPlan, Update
+from runs.retry import Change, Operation, Options, Retryable, RetryPlan, Update
 from runs.sources.base import Reader
 from runs.sources.files import Identity, look
 from runs.sources.writing import REPLACED, Writing, obstacle, writing
@@ -42,7 +46,8 @@ class Appended:
     """What was appended, as a record keeps it: JSON, without the body of a payload.
 
     ``rows``: of each changed row its table, key, new values, and ``old`` ones where it was updated. ``before`` and ``after`` are
-    facts about the run and the file. ``readable``: whether the run that will go on could be read after the commit.
+    facts about the run and the file. ``readable``: whether the run that will go on could be read after the commit. ``held``: it was
+    appended paused, and waits for its release.
     """
 
     run: str
@@ -54,11 +59,12 @@ class Appended:
     before: Json
     after: Json
     readable: bool
+    held: bool = False
 
 
 def confirmation(plan: RetryPlan, identity: Identity) -> str:
     """What a person confirms: this plan, for this very file."""
-    return f"{plan.digest}-{_file_mark(identity)}"
+    return f"{plan.digest}-{file_mark(identity)}"
 
 
 def unwritable(path: Path) -> str:
@@ -77,56 +83,108 @@ def plan_by(reader: Reader, run_id: str, options: Options) -> RetryPlan:
     )
 
 
+class Appender:
+    """The process that appends to one file: started with the first request, kept for the next, ended by ``close``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._process: subprocess.Popen[bytes] | None = None
+        self._one = threading.Lock()  # a request's answer is the next line: nobody else's
+
+    def append(self, run_id: str, options: Options, confirmed: str, *, seconds: float = SECONDS) -> Appended:
+        """As ``append`` of this module."""
+        asked = {"run": run_id, "options": _written(options), "confirmed": confirmed}
+        with self._one:
+            said = _asked(self._running(), json.dumps(asked).encode(), time.monotonic() + seconds)
+            if said is None:
+                self._end(kill=True)
+                raise AppendUnsure("The process that appends ended without an answer.", remedy="Look at the run.")
+        answer = json.loads(said)
+        if "refused" in answer:
+            raise refusal(answer["refused"])
+        return _read_appended(answer["appended"])
+
+    def close(self) -> None:
+        """Ends the process, if there is one."""
+        with self._one:
+            self._end(kill=False)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process and self._process.poll() is not None:
+            self._end(kill=False)
+        if self._process is None:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
+                [*COMMAND, os.fspath(self._path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": module_path()},
+                start_new_session=True,  # an interrupt in the terminal is not meant for it
+            )
+        return self._process
+
+    def _end(self, *, kill: bool) -> None:
+        if self._process:
+            if kill:
+                self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
 def append(path: Path, run_id: str, options: Options, confirmed: str, *, seconds: float = SECONDS) -> Appended:
     """Appends the confirmed plan to the file, or raises and nothing was appended.
 
     Raises AlreadyRetried, AppendRefused (changed meanwhile), NotEligible, DatabaseLocked, DiskFull, NotAllowed, Unreadable. Only
     AppendUnsure says that it may have been appended: the process was ended from outside, and did not answer.
     """
-    asked = {"run": run_id, "options": _written(options), "confirmed": confirmed}
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
-        [*COMMAND, os.fspath(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": _module_path()},
-        start_new_session=True,  # an interrupt in the terminal is not meant for it
-    )
-    try:
-        said, _ = process.communicate(json.dumps(asked).encode(), timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        said, _ = process.communicate()
-    try:
-        answer = json.loads(said)
-    except ValueError:
-        raise AppendUnsure("The process that appends ended without an answer.", remedy="Look at the run.") from None
-    if "refused" in answer:
-        raise _refusal(answer["refused"])
-    return _read_appended(answer["appended"])
+    with closing(Appender(path)) as appender:
+        return appender.append(run_id, options, confirmed, seconds=seconds)
 
 
 def main() -> int:
-    """The process: one request on standard input, one answer on standard output."""
-    signal.alarm(SECONDS)  # it never holds a lock for ever, whoever waits for it
-    asked = json.load(sys.stdin)
+    """The process: one request on each line of standard input, one answer on a line of standard output."""
+    for line in sys.stdin:
+        signal.alarm(SECONDS)  # it never holds a lock for ever, whoever waits for it
+        print(json.dumps(_answer(Path(sys.argv[1]), json.loads(line))), flush=True)
+        signal.alarm(0)
+    return 0
+
+
+def _asked(process: subprocess.Popen[bytes], request: bytes, until: float) -> bytes | None:
+    """The process's answer to a request; None where none came until that moment of the monotonic clock."""
+    assert process.stdin is not None  # noqa: S101
+    assert process.stdout is not None  # noqa: S101
+    try:
+        process.stdin.write(request + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return None
+    looking = select.poll()
+    looking.register(process.stdout, select.POLLIN)
+    said = bytearray()
+    while not said.endswith(b"\n"):
+        ready = looking.poll(max(0.0, until - time.monotonic()) * 1000)
+        more = os.read(process.stdout.fileno(), 1 << 16) if ready else b""
+        if not more:
+            return None
+        said += more
+    return bytes(said)
+
+
+def _answer(path: Path, asked: Mapping[str, Any]) -> Json:
     options = asked["options"]
     operation = Operation(options["operation"]) if options["operation"] else None
     try:
-        done = _append(
-            Path(sys.argv[1]), asked["run"], Options(**{**options, "operation": operation}), asked["confirmed"]
-        )
-        answer: Json = {"appended": {**asdict(done), "at": rfc3339(done.at)}}
+        done = _append(path, asked["run"], Options(**{**options, "operation": operation}), asked["confirmed"])
     except DurascopeError as problem:
         facts = {"detail": problem.detail, "remedy": problem.remedy, "run": getattr(problem, "run", "")}
-        answer = {"refused": {"error": type(problem).__name__, **facts}}
-    json.dump(answer, sys.stdout)
-    return 0
+        return {"refused": {"error": type(problem).__name__, **facts}}
+    return {"appended": {**asdict(done), "at": rfc3339(done.at)}}
 
 
 def _append(path: Path, run_id: str, options: Options, confirmed: str) -> Appended:
     identity = look(path).identity
-    if confirmed.rpartition("-")[2] != _file_mark(identity):
+    if confirmed.rpartition("-")[2] != file_mark(identity):
         raise AppendRefused(REPLACED, remedy=LOOK_AGAIN)
     with writing(path, identity) as transaction:
         reader = transaction.reader()
@@ -134,16 +192,16 @@ def _append(path: Path, run_id: str, options: Options, confirmed: str) -> Append
         plan = plan_by(reader, run_id, options)
         operation = _checked(plan, confirmation(plan, identity), confirmed)
         moment = clock.now()
-        rows = tuple(_changed(transaction, plan, moment))
+        rows = tuple(changed(transaction, plan.changes, moment))
         # A new engine over a new reader: what the first one read, it read before the changes.
         engine = engine_for(transaction.reader())
         if isinstance(engine, Retryable):
             engine.check_appended(plan)
-        if not _is_awaited():
+        if not is_awaited():
             raise AppendRefused("Whoever asked for it is gone.")
         transaction.commit()
         after, readable = _look_after(transaction, path, plan)
-    return Appended(run_id, plan.new_run, operation, moment, _described(plan), rows, before, after, readable)
+    return Appended(run_id, plan.new_run, operation, moment, _described(plan), rows, before, after, readable, plan.held)
 
 
 def _checked(plan: RetryPlan, found: str, confirmed: str) -> Operation:
@@ -157,10 +215,10 @@ def _checked(plan: RetryPlan, found: str, confirmed: str) -> Operation:
     return plan.operation
 
 
-def _changed(transaction: Writing, plan: RetryPlan, moment: datetime) -> Iterator[Json]:
+def changed(transaction: Writing, changes: Iterable[Change], moment: datetime) -> Iterator[Json]:
     """Makes the changes, in their order; each as a record of what was done."""
     keys: dict[str, tuple[str, ...]] = {}
-    for change in plan.changes:
+    for change in changes:
         if change.table not in keys:
             keys[change.table] = transaction.key(change.table)
         old: Json = {}
@@ -178,7 +236,7 @@ def _changed(transaction: Writing, plan: RetryPlan, moment: datetime) -> Iterato
         }
 
 
-def _is_awaited() -> bool:
+def is_awaited() -> bool:
     """Whether the answer will be read: where the process that asked was killed, what is not recorded must not be appended."""
     looking = select.poll()
     looking.register(sys.stdout.fileno(), 0)
@@ -214,7 +272,7 @@ def _described(plan: RetryPlan) -> Json:
     }
 
 
-def _refusal(refused: Mapping[str, Any]) -> DurascopeError:
+def refusal(refused: Mapping[str, Any]) -> DurascopeError:
     """The error of the process, raised again here."""
     kind = getattr(errors, refused["error"])
     if kind is AlreadyRetried:
@@ -240,12 +298,12 @@ def _text(value: object) -> object:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _file_mark(identity: Identity) -> str:
+def file_mark(identity: Identity) -> str:
     device, inode = identity
     return hashlib.sha256(f"{device}:{inode}".encode()).hexdigest()[:16]
 
 
-def _module_path() -> str:
+def module_path() -> str:
     """Where the process finds this package, wherever it is started."""
     home = str(Path(runs.__file__).resolve().parent.parent)
     return os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))

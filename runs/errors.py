@@ -13,6 +13,7 @@
     │   ├── BadFilter
     │   ├── BadCursor
     │   ├── BadBody                   422
+    │   ├── BadCount                  422
     │   ├── BadReason                 422
     │   ├── KeyUsed                   422
     │   ├── WrongMediaType            415   a write that is not JSON
@@ -21,7 +22,8 @@
     ├── NotAllowed                    403   retrying is off for this database, or the file may not be written
     ├── NotEligible                   422   the plan itself says why not
     ├── AppendRefused                 409   what was planned is no longer so, or must not be
-    │   └── AlreadyRetried                  and which run is that retry
+    │   ├── AlreadyRetried                  and which run is that retry
+    │   └── ReplayDiverged                  the engine can't follow its history: what was appended is deleted again
     ├── DiskFull                      507   nothing was appended: there is no room
     ├── AppendUnsure                  500   the process that appended was ended, and its file does not tell
     └── Unreadable                    503   one database can't be read; the others can
@@ -115,6 +117,12 @@ class BadBody(BadRequest):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
+class BadCount(BadRequest):
+    """The number that confirms is not how many runs these are."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
 class BadReason(BadRequest):
     """A retry needs a reason."""
 
@@ -167,6 +175,16 @@ class AlreadyRetried(AppendRefused):
     def __init__(self, detail: str = "", *, remedy: str = "", run: str = "") -> None:
         super().__init__(detail, remedy=remedy)
         self.run = run
+
+
+class ReplayDiverged(AppendRefused):
+    """The engine's own replay can't go on with it."""
+
+
+class CopyNotSaved(DurascopeError):
+    """No copy was saved."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class DiskFull(DurascopeError):

@@ -9,7 +9,7 @@ from runs.clock import parse_instant, rfc3339
 from runs.errors import BadFilter
 from runs.records import Status
 
-NAMES = ("status", "workflow", "q", "since", "until", "active_at", "version", "queue", "root")
+NAMES = ("status", "workflow", "q", "since", "until", "active_at", "version", "queue", "root", "recovered")
 MAX_TEXT = 2000
 
 
@@ -18,7 +18,8 @@ class Filter:
     """The runs wanted. ``since`` ≤ created_at < ``until``; ``active_at``: begun and not ended at that instant.
 
     ``q`` matches the beginning of an id or any part of an error's text. ``root``: True only runs without a parent,
-    False only those with one, None both.
+    False only those with one, None both. ``recovered``: True only runs that failed or were cancelled and of which a retry
+    has succeeded, False all others, None both.
     """
 
     statuses: frozenset[Status] = frozenset()
@@ -30,6 +31,7 @@ class Filter:
     version: str = ""
     queue: str = ""
     root: bool | None = None
+    recovered: bool | None = None
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> "Filter":
@@ -47,6 +49,7 @@ class Filter:
             version=_text(query, "version"),
             queue=_text(query, "queue"),
             root=_flag(query, "root"),
+            recovered=_flag(query, "recovered"),
         )
 
     def to_query(self) -> str:
@@ -61,6 +64,7 @@ class Filter:
             "version": self.version,
             "queue": self.queue,
             "root": None if self.root is None else str(self.root).lower(),
+            "recovered": None if self.recovered is None else str(self.recovered).lower(),
         }
         return urlencode(pairs + [(name, value) for name, value in values.items() if value])
 

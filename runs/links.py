@@ -53,6 +53,15 @@ def retry_page(number: int) -> str:
     return f"/retries/{number}/"
 
 
+def job_page(number: int) -> str:
+    return f"/retries/jobs/{number}/"
+
+
+def plans_page(query: str = "") -> str:
+    """Where several runs are planned: all that a filter matches, or those that a form names."""
+    return f"/retries/plan/?{query}" if query else "/retries/plan/"
+
+
 def job_href(number: int) -> str:
     return f"{API}/jobs/{number}/"
 

@@ -34,6 +34,7 @@ class Status(StrEnum):
 
 
 FINISHED = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+UNSUCCESSFUL = frozenset({Status.FAILED, Status.CANCELLED})
 
 
 class StepKind(StrEnum):
@@ -128,6 +129,14 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """A run that was forked from another or began anew in its place, or in that of one of its retries: how it fares."""
+
+    id: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One execution. Lists leave ``tries``, ``facts`` and ``payloads`` empty; ``Engine.run`` fills them.
 
@@ -136,6 +145,8 @@ class Run:
     (DBOS, all it records) taken up. ``due_at`` is when a scheduled, retrying or sleeping run goes on.
     ``coarse``: its own instants are cut to whole seconds, while those of its steps are finer.
     ``reason`` says in a few words what an unfinished run waits for, or a notable fact of a finished one.
+    ``retries`` are read from the engine's own rows, whoever began them: newest first, some at most, one that succeeded
+    among them.
     """
 
     id: str
@@ -154,6 +165,7 @@ class Run:
     reason: str = ""
     parent: str | None = None
     forked_from: str | None = None
+    retries: tuple[Retried, ...] = ()
     version: str | None = None
     queue: str | None = None
     cancelling: bool = False
@@ -161,6 +173,17 @@ class Run:
     tries: tuple[Attempt, ...] = ()
     facts: tuple[Fact, ...] = ()
     payloads: Payloads = NO_PAYLOADS
+
+    @property
+    def retried(self) -> Retried | None:
+        """The retry that tells how it ended: one that succeeded, else the newest."""
+        succeeded = [retry for retry in self.retries if retry.status is Status.SUCCEEDED]
+        return next(iter((*succeeded, *self.retries)), None)
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it failed or was cancelled, and a retry has succeeded since."""
+        return self.status in UNSUCCESSFUL and self.retried is not None and self.retried.status is Status.SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True)

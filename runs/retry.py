@@ -109,18 +109,21 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a person may choose. ``start``: ``auto``, ``failed-only`` or a step's ordinal; ``children``: ``deep`` runs only a failed
-    leaf again, ``whole`` the whole child; ``pin`` names the version that must take the run up."""
+    leaf again, ``whole`` the whole child; ``pin`` names the version that must take the run up. ``held`` is chosen by whether the
+    engine's server is known: what goes on with a recorded history is then appended paused, until its replay has followed that."""
 
     operation: Operation | None = None
     start: str = "auto"
     children: str = "deep"
     pin: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPlan:
     """``eligible`` or, in words, why not and what to do instead (``reason``). ``new_run`` is the id of the run that will go on (the
-    run's own for an operation that appends to it). ``earlier`` is an unfinished or succeeded retry that stands in the way."""
+    run's own for an operation that appends to it). ``earlier`` is an unfinished or succeeded retry that stands in the way.
+    ``held``: it is appended paused, for the engine's replay to check before it is released."""
 
     run: str
     operation: Operation | None
@@ -134,6 +137,7 @@ class RetryPlan:
     effects: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     earlier: str = ""
+    held: bool = False
 
     @property
     def digest(self) -> str:
@@ -184,3 +188,62 @@ class Retryable(Protocol):
 
     def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
         """How the appended run fares, read from its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Exactly one row, named by ``where``, is deleted. Only of a run that was appended held back, and that nobody took up."""
+
+    table: str
+    where: Mapping[str, Value]
+
+
+class Outcome(StrEnum):
+    """What an engine's replay says of a recorded history."""
+
+    FITS = "fits"
+    DIVERGES = "diverges"
+    UNKNOWN = "unknown"  # it was not asked, or its answer says nothing of the history
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An outcome with the server's own words, or why there are none."""
+
+    outcome: Outcome
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A run that was appended paused, and that nobody has touched since.
+
+    ``rows``: all of its rows, by table and key. ``replays``: the ids whose history the engine's replay must follow. ``guard``: what
+    a verdict of the replay is good for. ``release`` lets it go on; ``withdrawal`` deletes it.
+    """
+
+    rows: tuple[tuple[str, Mapping[str, Value]], ...]
+    replays: tuple[str, ...]
+    guard: str
+    release: tuple[Change, ...]
+    withdrawal: tuple[Delete, ...]
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """An engine to which a run can be appended paused, and whose server says whether it can go on with it."""
+
+    reader: Reader
+
+    def held(self, new_run: str) -> Held | None:
+        """None where the run is not there, or is not held back any more."""
+
+    def check_released(self, run: str, new_run: str, changed: int) -> None:
+        """Called inside the transaction, before COMMIT: raises AppendRefused where it can't go on, or anything else changed."""
+
+    def check_withdrawn(self, new_run: str, changed: int) -> None:
+        """Called inside the transaction, before COMMIT: raises AppendRefused where any of it is left, or anything else changed."""
+
+    @staticmethod
+    def replay(address: str, run_id: str) -> Verdict:
+        """Asks the engine's server at this address. Reads no file, raises nothing."""

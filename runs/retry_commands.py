@@ -8,10 +8,11 @@ import sys
 
 from runs import home, retrying, statements, wording
 from runs.catalogue import only
-from runs.errors import BadConfiguration
+from runs.errors import BadConfiguration, RetryNotFound
 from runs.retry import Options
 from runs.retrying import Planned
 from runs.state import audit, place
+from runs.state.models import Progress, Retry
 
 WHERE = "durascope retry"
 
@@ -29,8 +30,21 @@ def retry(spec: str, run_id: str, options: Options, reason: str, *, dry_run: boo
     retrying.reason_of(reason)
     place.prepare()
     done = retrying.append(database, run_id, options, planned.digest, reason, getpass.getuser(), WHERE, by_owner=True)
-    print(f"\nAppended: {wording.visible(done.new_run)} goes on as soon as the engine takes it up.")
+    print(f"\n{_became(done)}")
     return 0
+
+
+def release(spec: str, run_id: str) -> int:
+    """Has the engine's replay check what was appended paused for this run, and releases it, or deletes it again. 1 where it waits
+    on, or was deleted. Raises RunNotFound, RetryNotFound, Unreadable."""
+    database = only(spec)
+    _open()
+    found = [retry for retry in retrying.retries_of(database.slug, run_id) if retry.progress == Progress.HELD]
+    if not found:
+        raise RetryNotFound(f"Nothing of {run_id} waits for its release.")
+    done = retrying.release(database, found[0], getpass.getuser(), WHERE, by_owner=True)
+    print(_became(done))
+    return 0 if done.progress == Progress.APPENDED else 1
 
 
 def verify() -> int:
@@ -56,6 +70,17 @@ def _open() -> None:
     if not (home.folder() / home.FILE).exists():
         raise BadConfiguration(f"There is no audit in {home.folder()}.", remedy="DURASCOPE_STATE names another folder.")
     place.prepare()
+
+
+def _became(retry: Retry) -> str:
+    """What became of a retry, in a line."""
+    if retry.progress == Progress.APPENDED:
+        words = f"Appended: {retry.new_run} goes on as soon as the engine takes it up."
+    elif retry.progress == Progress.HELD:
+        words = f"Appended paused: {retry.new_run} waits for its release. {retry.detail} Then: --release"
+    else:
+        words = retry.detail
+    return wording.visible(words)
 
 
 def _sheet(planned: Planned) -> list[str]:

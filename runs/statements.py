@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from runs.retry import Cell, Change, Clock, Copy, Insert, Now, RetryPlan, Update
+from runs.retry import Cell, Change, Clock, Copy, Delete, Insert, Now, RetryPlan, Update
 from runs.sources.base import Value
 
 Json = dict[str, object]
@@ -39,6 +39,20 @@ def statement(change: Change, moment: datetime, key: Sequence[str]) -> Statement
     sql = f"{_written(change, bind)} RETURNING {', '.join(map(_name, key))}"
     columns = tuple(change.values) if isinstance(change, Update) else ()
     return Statement(sql, bound, change.table, columns)
+
+
+def deletion(what: Delete, key: Sequence[str]) -> Statement:
+    """The SQL that deletes one row, and returns its key."""
+    bound: dict[str, Value] = {}
+
+    def bind(cell: Cell) -> str:
+        name = f"v{len(bound)}"
+        bound[name] = None if isinstance(cell, Now) else cell
+        return f":{name}"
+
+    where = _matching(what.where, bind)
+    sql = f"DELETE FROM {_name(what.table)} WHERE {where} RETURNING {', '.join(map(_name, key))}"  # noqa: S608
+    return Statement(sql, bound, what.table)
 
 
 def old_values(change: Update) -> tuple[str, Mapping[str, Value]]:

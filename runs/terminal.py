@@ -18,7 +18,7 @@ from runs.errors import DurascopeError
 from runs.filters import Filter
 from runs.fleet import Entry, survey
 from runs.paging import write_cursor
-from runs.records import ErrorSummary, Run, Status, Step
+from runs.records import UNSUCCESSFUL, ErrorSummary, Run, Status, Step
 from runs.timeline import Pattern, Row, Segment, lay_out
 
 GLYPHS = {
@@ -136,7 +136,7 @@ def _run(run: Run) -> tuple[str, ...]:
         wording.visible(run.id),
         _moment(run.created_at),
         wording.duration(run.duration),
-        _error(run.error),
+        " ".join(filter(None, (_retried(run), _error(run.error)))),
     )
 
 
@@ -150,6 +150,7 @@ def _sheet(run: Run, steps: Sequence[Step], as_of: datetime) -> Iterator[str]:
         "attempts": str(run.attempts or ""),
         "parent": run.parent or "",
         "forked from": run.forked_from or "",
+        "retried as": ", ".join(f"{retry.id} ({retry.status})" for retry in run.retries),
         "version": run.version or "",
         "queue": run.queue or "",
     }
@@ -209,6 +210,10 @@ def _error(error: ErrorSummary | None) -> str:
     if error is None:
         return ""
     return wording.visible(f"{error.type}: {error.message}" if error.message else error.type)
+
+
+def _retried(run: Run) -> str:
+    return f"retried → {run.retried.status}." if run.retried and run.status in UNSUCCESSFUL else ""
 
 
 def _cut(text: str, width: int) -> str:

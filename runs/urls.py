@@ -4,7 +4,21 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from runs import addresses
-from runs.views import database, fleet, markdown, pages, payload, retry, run, runs, search
+from runs.views import (
+    bulk,
+    database,
+    fleet,
+    jobs,
+    markdown,
+    pages,
+    payload,
+    release,
+    retry,
+    retry_copy,
+    run,
+    runs,
+    search,
+)
 
 
 class Segment(StringConverter):
@@ -37,9 +51,14 @@ urlpatterns = [
     path("db/<db:slug>/", database.database),
     path("db/<db:slug>/runs/", runs.runs),
     path("db/<db:slug>/runs/<id:segment>/", run.run),
-    path("retries/", retry.index),
+    path("retries/", jobs.index),
+    path("retries/plan/", bulk.plan),
+    path("retries/jobs/<int:number>/", jobs.job),
+    path("retries/jobs/<int:number>/cancel/", jobs.cancel),
     path("retries/<int:number>/", retry.retry),
+    path("retries/<int:number>/release/", release.release),
     path("db/<db:slug>/runs/<id:segment>/retry/", retry.plan),
+    path("db/<db:slug>/runs/<id:segment>/retry/copy/", retry_copy.copy),
     path("db/<db:slug>/runs/<id:segment>/markdown/", markdown.markdown),
     path("db/<db:slug>/runs/<id:segment>/payloads/<payload:name>/", payload.payload),
     path("db/<db:slug>/runs/<id:segment>/<str:tab>/", run.run),

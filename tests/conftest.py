@@ -33,14 +33,17 @@ OBELISK = ("old-0.38.3", "shop", "shop-early", "shop-fork", "shop-live", "shop-s
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-engines", action="store_true", help="also against other releases of the engines")
+    parser.addoption("--soak", action="store_true", help="also what kills and counts for many minutes")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--all-engines"):
-        return
-    for item in items:
-        if item.get_closest_marker("engines"):
-            item.add_marker(pytest.mark.skip(reason="another release of an engine: tests/run --all-engines"))
+    for marker, flag, what in (
+        ("engines", "--all-engines", "another release of an engine"),
+        ("soak", "--soak", "takes many minutes"),
+    ):
+        for item in items if not config.getoption(flag) else ():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"{what}: tests/run {flag}"))
 
 
 def packed(name: str) -> Path:

@@ -25,11 +25,11 @@ DEADLINE = 60.0  # seconds for a retry to end, on a machine that does much else
 class Application:
     """A running application; ``folder`` holds its database and what its steps wrote."""
 
-    def __init__(self, folder: Path, name: str, version: str, python: str) -> None:
+    def __init__(self, folder: Path, name: str, version: str, command: tuple[str, ...]) -> None:
         self.folder = folder
         self.database = folder / "live.sqlite"
         self._process = subprocess.Popen(
-            [python, "-W", "ignore", str(APPLICATION), str(folder), name],
+            [*command, str(folder), name],
             cwd=folder,
             env={**os.environ, "DBOS__APPVERSION": version},
             stdin=subprocess.PIPE,
@@ -40,7 +40,7 @@ class Application:
         self._await("launched")
 
     def ask(self, what: str) -> None:
-        """``start`` or ``one``; returns when it has ended."""
+        """``start``, ``one`` or what else it knows; returns when it has ended."""
         assert self._process.stdin is not None
         print(what, file=self._process.stdin, flush=True)
         self._await("ended")
@@ -64,9 +64,15 @@ class Application:
 
 @contextmanager
 def application(
-    folder: Path, *, name: str = "shop", version: str = "v1", python: str = sys.executable
+    folder: Path,
+    *,
+    name: str = "shop",
+    version: str = "v1",
+    python: str = sys.executable,
+    program: Path = APPLICATION,
 ) -> Iterator[Application]:
-    running = Application(folder, name, version, python)
+    command = (str(program),) if program.suffix != ".py" else (python, "-W", "ignore", str(program))
+    running = Application(folder, name, version, command)
     try:
         yield running
     finally:
@@ -81,6 +87,14 @@ def release(version: str) -> str:
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", f"dbos=={version}"]
     subprocess.run(pip, check=True)
     return str(python)
+
+
+def build_go() -> Path:
+    """The application in Go, built where that has not been done."""
+    program = ENVIRONMENTS / "dbos-go" / "application"
+    build = ["go", "build", "-buildvcs=false", "-o", str(program), "."]
+    subprocess.run(build, cwd=ROOT / "tests" / "live" / "dbos-go", check=True)
+    return program
 
 
 def executed(folder: Path) -> dict[str, list[str]]:

@@ -22,7 +22,7 @@ DATABASE_KEYS = {
 }  # fmt: skip
 RUN_KEYS = {
     "id", "href", "page", "database", "workflow", "status", "native_status", "created_at", "started_at", "finished_at",
-    "duration", "attempts", "error", "parent", "version", "forked_from",
+    "duration", "attempts", "error", "parent", "version", "forked_from", "retries", "recovered",
 }  # fmt: skip
 STEP_KEYS = {
     "ordinal", "kind", "name", "status", "started_at", "finished_at", "duration", "attempts", "child", "inherited",

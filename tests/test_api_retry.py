@@ -2,9 +2,7 @@
 
 import json
 import re
-import signal
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +17,6 @@ from writers import writing
 from runs import jobs
 from runs.catalogue import served
 from runs.jobs import waking
-from runs.state.models import Item, Retry
 
 Make = Callable[..., Path]
 PLAN = "/api/v1/databases/notes/runs/n1/retry/"
@@ -305,33 +302,6 @@ def test_a_cancelled_job_stops_before_its_next_run(
     started = post("/api/v1/retries/", several("n1", "n3"), expect=202)["job"]
     assert post(f"{started['href']}cancel/", {}, expect=200)["cancelled_at"] is not None
     monkeypatch.undo()
-
-
-def test_a_job_whose_process_is_killed_goes_on_with_nothing_double(
-    get: Asker, post: Poster, path: Path, several: Callable[..., Any], state: Path
-) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executemany("INSERT INTO note VALUES (?, 'ERROR', '{}', 9, NULL)", [(f"m{n}",) for n in range(6)])
-        for number in range(6):
-            lines = [(f"m{number}", line) for line in range(1, 41)]
-            connection.executemany("INSERT INTO line VALUES (?, ?, 'text')", lines)
-    runs = ["n1", "n3", "n4", "n5", *(f"m{number}" for number in range(6))]
-    started = post("/api/v1/retries/", several(*runs), expect=202)["job"]
-    for pause in (1.9, 2.3, 2.6):
-        time.sleep(pause)
-        for process in waking._started:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        jobs.resume()
-    job = finished(get, started["href"])
-    assert {item["result"] for item in job["items"]} == {"done"}
-    with closing(sqlite3.connect(path)) as connection:
-        made = connection.execute("SELECT copied_from FROM note WHERE copied_from IS NOT NULL ORDER BY 1").fetchall()
-        assert made == [(run,) for run in sorted(runs)]
-        assert connection.execute("SELECT count(*) FROM line WHERE note LIKE '%.retry-%'").fetchone() == (400,)
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert Item.objects.exclude(retry=None).count() == 10
-    assert Retry.objects.filter(progress="appended").count() == 10
 
 
 @pytest.mark.parametrize(

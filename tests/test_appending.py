@@ -14,12 +14,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
+from dbos import run_dbos_database_migrations
 from writers import writing
 
 from runs import appending
-from runs.appending import Appended, append, confirmation, plan_by
+from runs.appending import Appended, Appender, append, confirmation, plan_by
 from runs.errors import (
     AlreadyRetried,
     AppendRefused,
@@ -35,6 +35,7 @@ from runs.sources import writing as writer
 from runs.sources.files import look
 from runs.sources.sqlite import SqliteSource
 from runs.statements import readable, taking_back
+from tests.bulk import differences, is_sound
 
 Make = Callable[..., Path]
 JOURNALS = pytest.mark.parametrize("journal", ["DELETE", "WAL"])
@@ -77,28 +78,6 @@ def counts(path: Path, run_id: str = "n1") -> tuple[int, int]:
     return notes, lines
 
 
-def differences(before: Path, after: Path) -> dict[tuple[str, str], int]:
-    """Rows by table and what happened to them, by SQLite's own comparison of every table."""
-    found: dict[tuple[str, str], int] = {}
-    with closing(apsw.Connection(str(after))) as connection:
-        connection.execute("ATTACH ? AS before", (str(before),))
-        tables = [name for (name,) in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")]
-        session = apsw.Session(connection, "main")
-        session.config(apsw.SQLITE_SESSION_OBJCONFIG_ROWID, True)
-        for table in tables:
-            session.attach(table)
-            session.diff("before", table)
-        for change in apsw.Changeset.iter(session.changeset()):
-            found[change.name, change.op] = found.get((change.name, change.op), 0) + 1
-        session.close()
-    return found
-
-
-def sound(path: Path) -> None:
-    assert sql(path, "PRAGMA integrity_check") == [("ok",)]
-    assert sql(path, "PRAGMA foreign_key_check") == []
-
-
 @JOURNALS
 def test_it_appends_the_plan_and_changes_nothing_else(notes: Make, tmp_path: Path, journal: str) -> None:
     path = notes(journal)
@@ -113,7 +92,27 @@ def test_it_appends_the_plan_and_changes_nothing_else(notes: Make, tmp_path: Pat
     ]
     assert sql(path, "SELECT text FROM line WHERE note = 'n1.retry-1' AND number = 7") == [("n1.retry-1 line 7",)]
     assert [file.name for file in path.parent.iterdir()] == [path.name], "a closed database is left closed"
-    sound(path)
+    assert is_sound(path)
+
+
+def test_a_process_that_is_kept_has_nothing_open_between_two_appends_and_is_replaced_when_it_is_gone(
+    notes: Make,
+) -> None:
+    path = notes("WAL")
+    with closing(Appender(path)) as appender:
+        appender.append("n1", *confirmed(path, "n1"))
+        appender.append("n3", *confirmed(path, "n3"))
+        assert appender._process is not None
+        opened = Path(f"/proc/{appender._process.pid}/fd")
+        if opened.is_dir():
+            assert not any(file.readlink().is_relative_to(path.parent) for file in opened.iterdir())
+        appender._process.kill()
+        appender._process.wait()
+        with pytest.raises(NotEligible):
+            appender.append("n2", *confirmed(path, "n2"))
+        appender.append("n4", *confirmed(path, "n4"))
+    assert [counts(path, run_id) for run_id in ("n1", "n3", "n4")] == [(1, 40)] * 3
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_what_is_recorded_of_it_holds_no_body(notes: Make) -> None:
@@ -243,7 +242,7 @@ def test_an_engine_that_writes_at_full_speed_loses_nothing(notes: Make, journal:
         said, _ = engine.communicate("stop\n")
     assert [counts(path, run_id) for run_id in plans] == [(1, 40)] * 4
     assert sql(path, "SELECT count(*) FROM tick") == [(int(said),)]
-    sound(path)
+    assert is_sound(path)
 
 
 def test_a_lock_that_is_held_is_waited_for_and_then_said(notes: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +356,7 @@ def test_with_a_process_of_its_own_they_are_not(notes: Make, tmp_path: Path, mon
     assert after == 180
     assert sql(path, "SELECT count(*) FROM tick") == [(180,)]
     assert counts(path) == (1, 40)
-    sound(path)
+    assert is_sound(path)
 
 
 @JOURNALS
@@ -378,7 +377,7 @@ def test_killed_at_any_moment_it_appended_all_or_nothing(notes: Make, journal: s
             process.send_signal(signal.SIGKILL)
         found = counts(path)
         assert found in ((0, 0), (1, 40))
-        sound(path)
+        assert is_sound(path)
         if found == (1, 40):
             with closing(sqlite3.connect(path)) as connection, connection:
                 connection.execute("DELETE FROM line WHERE note = 'n1.retry-1'")
@@ -474,3 +473,22 @@ def test_no_file_is_created_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(DurascopeError):
         append(tmp_path / "none.sqlite", "n1", Options(), "0-0")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["mini-1.13.0", "mini-2.0.0", "mini-2.20.0", "mini-3.0.0", "mini-3.1.0"])
+def test_an_engine_that_was_upgraded_since_the_plan_is_met_with_a_new_plan(
+    fresh: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    path = fresh(name)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("DELETE FROM workflow_status WHERE workflow_uuid LIKE '%-fork'")
+    plan = confirmed(path, "fails")
+    run_dbos_database_migrations(system_database_url=f"sqlite:///{path}")
+    upgraded = Path(shutil.copy(path, tmp_path / "upgraded.sqlite"))
+    with pytest.raises(AppendRefused, match=r"changed meanwhile.*Look at the plan again"):
+        append(path, "fails", *plan)
+    assert differences(upgraded, path) == {}
+    assert retry(path, "fails").new_run == "fails.retry-1"
+    assert {table for table, _ in differences(upgraded, path)} >= {"workflow_status", "workflow_input"}
+    assert is_sound(path)

@@ -104,6 +104,10 @@ def test_events_and_streams_before_each_step_are_those_of_the_engines_own_fork(f
         done = retry(ours, "wf-events", start=str(start))
         engine_forks(theirs, "wf-events", start, done.new_run)
         assert same_but_clocks(ours) == same_but_clocks(theirs)
+    # The last one is forked from its end: what was compared holds values, their history and streams.
+    for table in ("workflow_events", "workflow_events_history", "streams", "workflow_input", "operation_outputs"):
+        of = f"SELECT count(*) FROM {table} WHERE workflow_uuid = ?"
+        assert sql(ours, of, done.new_run) == sql(ours, of, "wf-events") != [(0,)]
 
 
 def test_a_parent_and_its_failed_child_are_forked_as_the_engine_does_it_in_two_calls(
@@ -603,6 +607,14 @@ def test_a_version_that_nobody_knows_is_warned_of(unpacked: Unpacked) -> None:
     assert any(
         "Nothing ran with version v9" in words for words in plan(unpacked(ZOO), "wf-declined", pin="v9").warnings
     )
+
+
+def test_an_input_that_an_upgraded_engine_cannot_read_is_warned_of(fresh: Fresh) -> None:
+    path = fresh("mini-1.13.0")
+    forget_forks(path)
+    assert plan(path, "fails").warnings == ()
+    run_dbos_database_migrations(system_database_url=f"sqlite:///{path}")
+    assert any("written by dbos 1.x" in words for words in plan(path, "fails").warnings)
 
 
 def test_another_application_than_the_one_at_work_is_warned_of(fresh: Fresh) -> None:

@@ -24,6 +24,7 @@ FILTERS = st.builds(
     version=TEXT,
     queue=TEXT,
     root=st.sampled_from([None, True, False]),
+    recovered=st.sampled_from([None, True, False]),
 )
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,8 +13,8 @@ from dbos import DBOSClient
 
 from runs.retry import RetryPlan
 from tests.dbos_files import column, sql
-from tests.engines import application, executed, output, release, wait_until_ended
-from tests.retrying import Done, follow, plan, retry
+from tests.engines import application, build_go, executed, output, release, wait_until_ended
+from tests.retrying import Done, everything, follow, plan, retry
 
 pytestmark = pytest.mark.live
 
@@ -49,7 +50,8 @@ OUTPUTS = {
     "portable": "paid",
     "late": "shipped late",
 }
-OLD = ("2.0.0", "2.5.0", "2.14.0", "2.20.0", "2.25.0", "2.30.0", "3.0.0")
+GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+OLD = ("1.13.0", "2.0.0", "2.5.0", "2.14.0", "2.20.0", "2.25.0", "2.30.0", "3.0.0")
 
 
 @dataclass
@@ -215,11 +217,35 @@ def test_an_application_of_another_name_does_not_take_it_up_and_that_is_said(
     assert "stranger" in words
 
 
+def test_a_run_that_the_engine_gave_up_goes_on_after_its_last_step(tmp_path: Path) -> None:
+    database = tmp_path / "live.sqlite"
+    status = "SELECT status FROM workflow_status WHERE workflow_uuid = 'crashes'"
+    for _ in range(5):
+        # Each start finds it unfinished, begins it again, and is ended by it, until the engine gives it up.
+        with suppress(AssertionError), application(tmp_path) as running:
+            running.ask("crash")
+        if column(database, status) == [GIVEN_UP]:
+            break
+    assert column(database, status) == [GIVEN_UP]
+    mend(tmp_path)
+    with application(tmp_path):
+        found = plan(database, "crashes")
+        assert [part.name for part in found.kept] == ["reserve"]
+        assert any("given up" in words for words in found.warnings)
+        done = retry(database, "crashes")
+        assert wait_until_ended(database, [done.new_run]) == {"crashes.retry-1": "SUCCESS"}
+    assert executed(tmp_path) == {"crashes.retry-1": ["fall", "ship"]}
+    assert column(database, status) == [GIVEN_UP]
+
+
 def old_cases(version: str) -> dict[str, tuple[Options, Steps]]:
-    """What a release can do. Before 2.11 steps that end beside each other meet a locked database, and not all are recorded; so
-    there is no telling which of a fan-out failed. Before 2.14 a message is gone when it was received."""
+    """What a release can do. 1.x hangs where it replays a stream. Before 2.11 steps that end beside each other meet a locked
+    database, and not all are recorded; so there is no telling which of a fan-out failed. Before 2.14 a message is gone when it
+    was received."""
     cases = dict(CASES)
     number = tuple(int(part) for part in version.split("."))
+    if number < (2,):
+        del cases["publishes"]
     if number < (2, 11):
         del cases["gathered"]
     if number < (2, 14):
@@ -245,3 +271,47 @@ def test_every_case_on_another_release(version: str, tmp_path: Path) -> None:
         if run in OUTPUTS:
             assert output(found.database, found.done[run].new_run) == OUTPUTS[run]
     assert sql(found.database, "PRAGMA foreign_key_check") == []
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("version", ["2.0.0", "2.20.0"])
+def test_what_failed_on_an_older_release_goes_on_with_the_one_it_was_upgraded_to(version: str, tmp_path: Path) -> None:
+    fail_everything(tmp_path, release(version))
+    with application(tmp_path):
+        pass
+    cases = {run: CASES[run] for run in ("step", "body", "caught", "parent", "whole", "grandparent", "instance")}
+    found = retry_everything(tmp_path, cases)
+    assert set(found.statuses.values()) == {"SUCCESS"}, found.statuses
+    for run, (_, steps) in cases.items():
+        assert ran(found, run) == steps
+
+
+GO_CASES: Steps = {
+    "step": ["charge", "ship"],
+    "body": [],
+    "parent": ["ship"],
+}
+
+
+@pytest.mark.engines
+@pytest.mark.skipif(shutil.which("go") is None, reason="no go was found")
+def test_an_application_in_go_takes_each_up(tmp_path: Path) -> None:
+    program = build_go()
+    with application(tmp_path, program=program) as running:
+        running.ask("start")
+    mend(tmp_path)
+    database = tmp_path / "live.sqlite"
+    before = everything(database)
+    with application(tmp_path, program=program):
+        done = {run: retry(database, run) for run in GO_CASES}
+        new_runs = [one.new_run for one in done.values()]
+        assert wait_until_ended(database, new_runs) == dict.fromkeys(new_runs, "SUCCESS")
+    assert output(database, done["parent"].new_run) == "shipped shipped a child's box"
+    assert follow(database, done["step"]).taken_up_after is not None
+    expected = {f"{run}.retry-1": steps for run, steps in GO_CASES.items() if steps}
+    assert executed(tmp_path) == {**expected, "parent-1.retry-1": ["charge", "ship"]}
+    after = everything(database)
+    for table in ("workflow_status", "workflow_output", "operation_outputs"):
+        assert [row for row in after[table] if ".retry-" not in row["workflow_uuid"]] == before[table]
+    assert sql(database, "PRAGMA integrity_check") == [("ok",)]
+    assert sql(database, "PRAGMA foreign_key_check") == []

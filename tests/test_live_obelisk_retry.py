@@ -1,4 +1,4 @@
-"""Retries taken up by a live Obelisk server, of exec activities: no component has to be built."""
+"""Retries taken up by a live Obelisk server, of exec activities and a workflow in JavaScript: no component has to be built."""
 
 import json
 import os
@@ -6,14 +6,19 @@ import shutil
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runs.retry import Operation
+from runs import retrying
+from runs.catalogue import Database
+from runs.errors import ReplayDiverged
+from runs.retry import Operation, Options
+from runs.sources.sqlite import SqliteSource
+from runs.state.models import Progress, Retry
 from tests.dbos_files import sql
 from tests.retrying import follow, plan, retry
 from tests.serving import eventually
@@ -55,10 +60,10 @@ class Server:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return bytes(answer.read())
 
-    def submit(self, function: str, name: str) -> str:
+    def submit(self, function: str, name: str, interface: str = "activity") -> str:
         self.ids += 1
         run_id = f"E_01M81XWFPPZH5AFRNPNDB2{self.ids:04d}"
-        self.ask("PUT", f"/v1/executions/{run_id}", {"ffqn": f"live:retries/activity.{function}", "params": [name]})
+        self.ask("PUT", f"/v1/executions/{run_id}", {"ffqn": f"live:retries/{interface}.{function}", "params": [name]})
         return run_id
 
     def state(self, run_id: str) -> tuple[str, str | None]:
@@ -79,11 +84,11 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Server]:
-    """A server that answers; stopped afterwards."""
+def running(folder: Path, deployment: str = "deployment.toml", **changed: str) -> Iterator[Server]:
+    """A server that answers; stopped afterwards. ``changed``: what the deployment's JavaScript says instead, by its file's name."""
     server = Server(folder)
     for allowing in ALLOWING:
-        process = start(server, allowing)
+        process = start(server, allowing, deployment, changed)
         try:
             if (
                 eventually(lambda process=process: process.poll() is not None or answers(server))
@@ -97,7 +102,7 @@ def running(folder: Path) -> Iterator[Server]:
     pytest.fail((folder / "server.log").read_text()[-3000:])
 
 
-def start(server: Server, allowing: str) -> "subprocess.Popen[bytes]":
+def start(server: Server, allowing: str, deployment: str, changed: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     assert OBELISK is not None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -110,9 +115,11 @@ def start(server: Server, allowing: str) -> "subprocess.Popen[bytes]":
     )
     for file in DEPLOYMENT.iterdir():
         shutil.copy(file, server.folder)
+    for name, source in changed.items():
+        (server.folder / f"{name}.js").write_text(source)
     with (server.folder / "server.log").open("wb") as log:
         return subprocess.Popen(
-            [OBELISK, "server", "run", "--server-config", str(config), "--deployment", "deployment.toml"],
+            [OBELISK, "server", "run", "--server-config", str(config), "--deployment", deployment],
             cwd=server.folder,
             env={**os.environ, "HOME": str(server.folder), "OBELISK_API_TOKEN": TOKEN, "OBELISK__API__TOKEN": TOKEN},
             stdout=log,
@@ -170,3 +177,52 @@ def test_what_was_appended_while_the_server_was_down_runs_when_it_starts(tmp_pat
         for each in done:
             assert eventually(lambda each=each: again.state(each.new_run) == ("finished", '"ok"'))
     assert sorted(again.executed()[before:]) == ["failed", "waiting"]
+
+
+@pytest.fixture
+def allowed(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DURASCOPE_RETRY", "live")
+    monkeypatch.setenv("OBELISK_API_TOKEN", TOKEN)
+
+
+def fork(server: Server, run_id: str, monkeypatch: pytest.MonkeyPatch) -> Retry:
+    monkeypatch.setenv("DURASCOPE_ENGINE_URL", f"live={server.address}")
+    database, options = Database(SqliteSource(server.database, "live")), Options(operation=Operation.FORK)
+    digest = retrying.plan(database, run_id, options).digest
+    return retrying.append(database, run_id, options, digest, "mended", "ada", "/db/live/")
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_fork_goes_on_once_the_servers_replay_has_followed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path, "forks.toml") as server:
+        failed = server.submit("through", "forked", "workflow")
+        assert eventually(lambda: server.state(failed)[0] == "finished")
+        server.mend()
+        before = len(server.executed())
+        done = fork(server, failed, monkeypatch)
+        assert done.progress == Progress.APPENDED, done.detail
+        assert eventually(lambda: server.state(done.new_run) == ("finished", '"ok"'))
+        assert server.executed()[before:] == ["forked"]
+        assert [kind for kind in server.variants(done.new_run) if "paused" in kind] == ["paused", "unpaused"]
+    assert sql(server.database, "PRAGMA integrity_check") == [("ok",)]
+    assert b"ERROR" not in (tmp_path / "server.log").read_bytes()
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_fork_that_other_code_cannot_follow_is_deleted_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path, "forks.toml") as server:
+        failed = server.submit("through", "forked", "workflow")
+        assert eventually(lambda: server.state(failed)[0] == "finished")
+    server.mend()
+    other = (DEPLOYMENT / "through.js").read_text().replace("fails(name)", "fails(`other ${name}`)")
+    before = len(server.executed())
+    with running(tmp_path, "forks.toml", through=other) as again:
+        with pytest.raises(ReplayDiverged):
+            fork(again, failed, monkeypatch)
+        refused = Retry.objects.get()
+        assert (again.state(refused.new_run), again.variants(refused.new_run)) == (("", None), [])
+    assert len(again.executed()) == before

@@ -52,6 +52,11 @@ FILTERS: tuple[Parameter, ...] = (
         "true: only runs without a parent. false: only those with one. Left out: both.",
         {"type": "string", "enum": ["true", "false"]},
     ),
+    _query(
+        "recovered",
+        "false: without failed and cancelled runs of which a retry has succeeded. true: only those. Left out: both.",
+        {"type": "string", "enum": ["true", "false"]},
+    ),
 )
 DATABASES: Parameter = _query(
     "db",

@@ -73,13 +73,19 @@ class Retry(Shape):
     database: Annotated[str, Field(description="The slug.")]
     operation: Operation | None
     of: Annotated[Reference, Field(description="The run that was retried.")]
-    progress: Annotated[str, Field(description="asked, appended, refused, failed or unsure.")]
-    detail: Annotated[str, Field(description="Why nothing was appended; empty where it was.")]
+    progress: Annotated[
+        str,
+        Field(
+            description="asked, held (appended paused, waiting for its release), appended, refused, failed or unsure."
+        ),
+    ]
+    detail: Annotated[str, Field(description="Why nothing was appended, or what it waits for; else empty.")]
     reason: str
     who: str
     where: str
     asked_at: Instant
     appended_at: Instant | None
+    released_at: Annotated[Instant | None, Field(description="When one that was appended paused was released.")]
 
 
 class ListedRetry(Retry):

@@ -7,7 +7,8 @@ from runs.api.shapes import Json, run_object
 from runs.clock import rfc3339
 from runs.records import Run
 from runs.retrying import Followed, Planned
-from runs.state.models import Job, Progress, Retry
+from runs.state.models import Job, Retry
+from runs.state.retries import THERE
 
 
 def plan_object(slug: str, planned: Planned) -> Json:
@@ -48,7 +49,8 @@ def retry_object(retry: Retry, run: Run | None = None) -> Json:
         "where": retry.where,
         "asked_at": rfc3339(retry.asked_at),
         "appended_at": rfc3339(retry.appended_at),
-        "run": run_object(retry.database, run) if run else _reference(retry.database, retry.new_run),
+        "released_at": rfc3339(retry.released_at),
+        "run": run_object(retry.database, run) if run else _going_on(retry),
     }
 
 
@@ -65,7 +67,7 @@ def follow_up_object(followed: Followed) -> Json:
 
 def conflict_object(slug: str, error: str, detail: str, retry: Retry | None, run: str) -> Json:
     """Why nothing was appended, and what stands in the way."""
-    found = retry_object(retry) if retry and retry.progress == Progress.APPENDED else None
+    found = retry_object(retry) if retry and retry.progress in THERE else None
     return {"error": error, "detail": detail, "retry": found, "run": _reference(slug, run)}
 
 
@@ -96,6 +98,11 @@ def job_object(job: Job) -> Json:
             for item in items
         ],
     }
+
+
+def _going_on(retry: Retry) -> Json | None:
+    """The run that goes on, where it is in the database: one that was appended paused may have been deleted again."""
+    return _reference(retry.database, retry.new_run) if retry.progress in THERE else None
 
 
 def _reference(slug: str, run_id: str) -> Json | None:

@@ -104,6 +104,12 @@ class Databases(Shape):
     databases: list[Database]
 
 
+class Retried(Reference):
+    """A run that was forked from another or began anew in its place, or in that of one of its retries."""
+
+    status: Status
+
+
 class Run(Shape):
     """One execution, a child or an activity as well."""
 
@@ -128,6 +134,11 @@ class Run(Shape):
     parent: Reference | None
     version: Annotated[str | None, Field(description="The version of the application's code.")]
     forked_from: Reference | None
+    retries: Annotated[
+        list[Retried],
+        Field(description="Newest first, 5 at most, read from the file itself; one that succeeded is among them."),
+    ]
+    recovered: Annotated[bool, Field(description="It failed or was cancelled, and a retry has succeeded since.")]
 
 
 class Runs(Shape):

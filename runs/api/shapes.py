@@ -13,7 +13,7 @@ from runs.errors import DurascopeError
 from runs.fleet import Entry
 from runs.payloads import tree
 from runs.payloads.plain import escaped, to_json
-from runs.records import Attempt, ErrorSummary, Event, Payload, Payloads, Run, Status, Step
+from runs.records import Attempt, ErrorSummary, Event, Payload, Payloads, Retried, Run, Status, Step
 
 Json = dict[str, object]
 
@@ -64,6 +64,8 @@ def run_object(slug: str, run: Run) -> Json:
         "parent": _reference(slug, run.parent),
         "version": run.version,
         "forked_from": _reference(slug, run.forked_from),
+        "retries": [_retried(slug, retry) for retry in run.retries],
+        "recovered": run.recovered,
     }
 
 
@@ -150,6 +152,15 @@ def _reference(slug: str, run_id: str | None) -> Json | None:
     if run_id is None:
         return None
     return {"id": run_id, "href": links.run_href(slug, run_id), "page": links.run_page(slug, run_id)}
+
+
+def _retried(slug: str, retry: Retried) -> Json:
+    return {
+        "id": retry.id,
+        "href": links.run_href(slug, retry.id),
+        "page": links.run_page(slug, retry.id),
+        "status": retry.status.value,
+    }
 
 
 def _error(error: ErrorSummary | None) -> Json | None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from runs import retrying
 from runs.addresses import PATTERN
 from runs.catalogue import served
-from runs.errors import BadBody
+from runs.errors import BadBody, BadCount
 from runs.jobs.waking import wake
 from runs.retry import Options
 from runs.state import jobs as recorded
 from runs.state.models import Job
+from runs.wording import plural
 
 PLAN_ADDRESS = re.compile(rf"/api/v1/databases/(?P<slug>[A-Za-z0-9_.~-]+)/runs/(?P<run>{PATTERN})/(?:retry/)?")
 
@@ -33,13 +34,15 @@ class Chosen:
 def start(chosen: Sequence[Chosen], reason: str, count: int, who: str, where: str, *, key: str = "") -> Job:
     """Records a job and has it done; the same ``key`` gives the same job again.
 
-    Raises NotAllowed for the first database that may not be retried, BadReason, and BadBody where ``count``, typed by whoever
-    confirms, is not how many they are, or one is among them twice.
+    Raises NotAllowed for the first database that may not be retried, BadReason, BadCount where ``count``, typed by whoever
+    confirms, is not how many they are, and BadBody where they are none, or one is among them twice.
     """
     for slug in dict.fromkeys(one.database for one in chosen):
         retrying.require_allowed(slug)
+    if not chosen:
+        raise BadBody("No run is given.")
     if count != len(chosen):
-        raise BadBody(f"count is {count}, but {len(chosen)} runs are given.")
+        raise BadCount(f"{count:,} was given; {plural(len(chosen), 'run is', 'runs are')} to be retried.")
     if len({(one.database, one.run) for one in chosen}) < len(chosen):
         raise BadBody("A run is given twice.")
     places = {slug: served().database(slug).source.place for slug in {one.database for one in chosen}}
@@ -58,7 +61,10 @@ def resume() -> None:
 
 def cancel(job: Job) -> Job:
     """Has it stop before its next run; what is appended stays."""
-    return recorded.cancel(job)
+    cancelled = recorded.cancel(job)
+    if cancelled.finished_at is None:
+        wake()  # where its process was killed, nobody else would end it
+    return cancelled
 
 
 def job_of(number: int) -> Job:

@@ -9,17 +9,20 @@ from pathlib import Path
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from runs import retrying
+from runs.appending import Appender
 from runs.catalogue import Database
 from runs.errors import AppendRefused, DurascopeError, NotEligible
 from runs.home import JOBS
 from runs.sources.sqlite import SqliteSource
 from runs.state import jobs as recorded
 from runs.state.models import Item
-from runs.state.retries import options_of
+from runs.state.retries import JOB_KEY, options_of
 
 VERSION = "1"  # of the workflow below: a job that was interrupted goes on with a newer Durascope too
-PAUSE = 0.2  # seconds between two runs, so that the engine's own writes find their turn
+PAUSES = 0.01, 1.0  # seconds between two runs, at least and at most
 STOP_AFTER = 5  # failures: whatever is wrong is not about one run
+
+_appenders: dict[str, Appender] = {}  # by place: starting one takes far longer than an append
 
 
 def launch(home: Path) -> None:
@@ -43,8 +46,10 @@ def finish(number: int) -> None:
 
 
 def stop() -> None:
-    """Ends DBOS."""
+    """Ends DBOS, and the processes that append."""
     DBOS.destroy()
+    while _appenders:
+        _appenders.popitem()[1].close()
 
 
 @DBOS.workflow()
@@ -75,15 +80,21 @@ def count_items(number: int) -> int:
 
 @DBOS.step()
 def append_item(number: int, position: int) -> str:
-    """One run: done, skipped, failed; or cancelled, where nothing more is to be appended."""
+    """One run: done, skipped, failed; or cancelled, where nothing more is to be appended.
+
+    It pauses for half as long as it took. The lock is held for a part of that only, so beside an idle engine it is quick and leaves
+    the file free most of the time; an engine at work, for whose lock an append waits, is left alone for longer.
+    """
     try:
         item = recorded.item_of(number, position)
         if item.result:
             return item.result  # the process was killed after it was recorded here, before it was recorded there
         if item.job.cancelled_at:
             return "cancelled"
+        began = time.monotonic()
         word = _append(item)
-        time.sleep(PAUSE)
+        least, most = PAUSES
+        time.sleep(min(max((time.monotonic() - began) / 2, least), most))
         return word
     finally:
         recorded.release()
@@ -110,8 +121,9 @@ def _append(item: Item) -> str:
             job.reason,
             job.who,
             f"{job.where}, job {job.pk}",
-            key=f"job-{job.pk}-{item.position}",
+            key=f"{JOB_KEY}{job.pk}-{item.position}",
             resumes=True,
+            appender=_appenders.setdefault(item.place, Appender(Path(item.place))),
         )
     except (AppendRefused, NotEligible) as problem:
         return recorded.result(item, "skipped", str(problem))

@@ -93,7 +93,17 @@ class Writing:
         Raises AppendRefused where it changes another number of rows, or anything else than it was said to.
         """
         allowed = [(apsw.SQLITE_UPDATE, table, column) for column in columns] or [(apsw.SQLITE_INSERT, table, "")]
-        self._connection.authorizer = _Only(frozenset(allowed))
+        return self._run(sql, values, table, frozenset(allowed))
+
+    def delete(self, sql: str, values: Mapping[str, Value], table: str) -> tuple[Value, ...]:
+        """Runs one DELETE of one row; what it returns of it. Raises AppendRefused as ``change`` does.
+
+        Nothing but a run that we appended paused, and that the engine's replay refused, is ever deleted (runs.holding).
+        """
+        return self._run(sql, values, table, frozenset({(apsw.SQLITE_DELETE, table, "")}))
+
+    def _run(self, sql: str, values: Mapping[str, Value], table: str, allowed: Allowed) -> tuple[Value, ...]:
+        self._connection.authorizer = _Only(allowed)
         with _write_failures():
             try:
                 found = self._connection.execute(sql, dict(values), can_cache=False).fetchall()
@@ -214,6 +224,10 @@ def _write_failures() -> Iterator[None]:
             yield
         except apsw.FullError as error:
             raise DiskFull("SQLite could not write all of it.", remedy="Make room on its disk.") from error
+        except apsw.IOError as error:
+            if getattr(error, "extendedresult", 0) != apsw.SQLITE_IOERR_SHMSIZE:
+                raise
+            raise DiskFull("SQLite could not make its -shm.", remedy="Make room on its disk.") from error
         except apsw.ReadOnlyError as error:
             raise NotAllowed(f"SQLite says: {error}.") from error
         except apsw.AuthError as error:

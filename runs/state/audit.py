@@ -32,9 +32,18 @@ class Verdict:
 
 
 def add(
-    event: str, retry: Retry, outcome: str, *, rows: object = (), before: object = None, after: object = None
+    event: str,
+    retry: Retry,
+    outcome: str,
+    *,
+    rows: object = (),
+    before: object = None,
+    after: object = None,
+    by: tuple[str, str] | None = None,
 ) -> Entry:
-    """Adds an entry to the end of the chain. ``event``: asked, appended, refused, failed or unsure."""
+    """Adds an entry to the end of the chain. ``event``: asked, held, appended, refused, failed or unsure. ``by``: who did it, and
+    from where, if another than who asked for the retry."""
+    who, where = by or (retry.who, retry.where)
     with transaction.atomic():
         last = Entry.objects.order_by("-seq").first()
         entry = Entry(
@@ -42,8 +51,8 @@ def add(
             at=rfc3339(clock.now()) or "",
             event=event,
             retry=retry.pk,
-            who=retry.who,
-            where=retry.where,
+            who=who,
+            where=where,
             database=retry.database,
             place=retry.place,
             run=retry.run,

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Count
 
 from runs import clock
 from runs.errors import JobNotFound
 from runs.retry import Options
+from runs.state import place
 from runs.state.models import Item, Job, Retry
 from runs.state.retries import options_object
 
@@ -16,7 +18,7 @@ Row = tuple[str, str, str, Options, str]  # slug, place, run, options, digest
 def begin(rows: Sequence[Row], reason: str, who: str, where: str, key: str) -> Job:
     """A new job with its runs; or the one that the same key began."""
     try:
-        with transaction.atomic():
+        with place.recording(), transaction.atomic():
             job = Job.objects.create(reason=reason, who=who, where=where, key=key or None, asked_at=clock.now())
             Item.objects.bulk_create(
                 Item(
@@ -53,6 +55,22 @@ def cancel(job: Job) -> Job:
 def unfinished() -> list[int]:
     """The jobs that are not at their end, oldest first."""
     return list(Job.objects.filter(finished_at=None).order_by("pk").values_list("pk", flat=True))
+
+
+def newest(limit: int) -> list[Job]:
+    """Jobs, newest first."""
+    return list(Job.objects.order_by("-pk")[:limit])
+
+
+def counts(job: Job) -> dict[str, int]:
+    """How many of its runs have each result; those that wait have the empty one."""
+    found = job.items.order_by().values_list("result").annotate(count=Count("pk"))
+    return {str(result): int(count) for result, count in found}
+
+
+def items_of(job: Job) -> list[Item]:
+    """The runs of a job, each with its retry."""
+    return list(job.items.select_related("retry"))
 
 
 def items(number: int) -> int:

@@ -7,6 +7,7 @@ class Progress(models.TextChoices):
     """Where a retry stands."""
 
     ASKED = "asked"  # confirmed; whether it was appended is not recorded yet
+    HELD = "held"  # appended paused: it waits for the engine's replay, then for its release
     APPENDED = "appended"
     REFUSED = "refused"  # nothing was appended: it changed meanwhile, or must not be
     FAILED = "failed"  # nothing was appended: locked, full, unreadable
@@ -29,6 +30,7 @@ class Retry(models.Model):
     key = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001 - several have none, none twice the same
     asked_at = models.DateTimeField()
     appended_at = models.DateTimeField(null=True)
+    released_at = models.DateTimeField(null=True)  # of one that was appended paused
     progress = models.CharField(max_length=10, choices=Progress.choices, default=Progress.ASKED)
     error = models.CharField(max_length=40, default="")
     detail = models.TextField(default="")

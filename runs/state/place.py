@@ -1,19 +1,22 @@
 """Where our state lies, and opening it: one file in a folder that only its owner may look into. Only Django opens that file."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from asgiref.local import Local
 
-from runs.errors import BadConfiguration
+from runs.errors import BadConfiguration, DiskFull
 from runs.home import FILE, folder
 
 SECONDS = 20  # how long one process waits for another's entry
 
 
 def databases(home: Path) -> dict[str, Any]:
-    """Django's DATABASES for a state in this folder. A transaction takes the write lock at its beginning."""
+    """Django's DATABASES for a state in this folder. A transaction takes the write lock at its beginning. It has no -wal: what is
+    recorded can be read on a full disk too, where no -shm could be made."""
     return {
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
@@ -54,6 +57,19 @@ def prepare() -> Path:
         raise BadConfiguration(f"Retries are recorded in {home}, which may not be written.", remedy=remedy)
     _migrate(home)
     return home
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """Says a full disk while something is recorded as DiskFull: it was not recorded."""
+    from django.db import OperationalError
+
+    try:
+        yield
+    except OperationalError as problem:
+        if getattr(problem.__cause__, "sqlite_errorname", "") != "SQLITE_FULL":
+            raise
+        raise DiskFull(f"A retry is recorded first, and there is no room in {folder()}.") from problem
 
 
 def connect(chosen: dict[str, Any]) -> None:

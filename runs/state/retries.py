@@ -12,8 +12,12 @@ from runs import clock
 from runs.appending import Appended
 from runs.errors import DurascopeError, KeyUsed, RetryNotFound
 from runs.retry import Operation, Options
-from runs.state import audit
+from runs.state import audit, place
 from runs.state.models import Item, Progress, Retry
+
+THERE = (Progress.HELD, Progress.APPENDED)  # whose rows are in the database
+
+JOB_KEY = "job-"  # how the keys of retries begin that a job makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ def begin(request: Request) -> tuple[Retry, bool]:
     facts = asdict(request) | {"options": options_object(request.options), "key": request.key or None}
     retry = Retry(**facts, asked_at=clock.now(), operation=request.options.operation or "")
     try:
-        with transaction.atomic():
+        with place.recording(), transaction.atomic():
             retry.save(force_insert=True)
             audit.add(Progress.ASKED, retry, "Confirmed; about to be appended.")
     except IntegrityError:
@@ -49,17 +53,22 @@ def begin(request: Request) -> tuple[Retry, bool]:
 
 def appended(retry: Retry, done: Appended) -> Retry:
     """Ends a retry with what was appended."""
+    describe(retry, done)
     retry.progress = Progress.APPENDED
-    retry.new_run = done.new_run
-    retry.operation = done.operation
-    retry.appended_at = done.at
-    retry.plan = done.plan
-    retry.rows = list(done.rows)
     outcome = f"{len(done.rows)} rows were changed; {done.new_run} goes on."
     with transaction.atomic():
         retry.save()
         audit.add(Progress.APPENDED, retry, outcome, rows=done.rows, before=done.before, after=done.after)
     return retry
+
+
+def describe(retry: Retry, done: Appended) -> None:
+    """Gives the retry what is known once it was appended; not saved yet."""
+    retry.new_run = done.new_run
+    retry.operation = done.operation
+    retry.appended_at = done.at
+    retry.plan = done.plan
+    retry.rows = list(done.rows)
 
 
 def found_appended(retry: Retry, new_run: str) -> Retry:
@@ -98,12 +107,12 @@ def retry_of(number: int) -> Retry:
 
 def of_run(slug: str, run_id: str) -> list[Retry]:
     """What was appended for this run, newest first."""
-    return list(Retry.objects.filter(database=slug, run=run_id, progress=Progress.APPENDED).order_by("-pk"))
+    return list(Retry.objects.filter(database=slug, run=run_id, progress__in=THERE).order_by("-pk"))
 
 
 def that_made(slug: str, new_run: str) -> Retry | None:
     """The newest retry after which this run goes on."""
-    return Retry.objects.filter(database=slug, new_run=new_run, progress=Progress.APPENDED).order_by("-pk").first()
+    return Retry.objects.filter(database=slug, new_run=new_run, progress__in=THERE).order_by("-pk").first()
 
 
 def newest(after: int | None, limit: int, slugs: Sequence[str] = ()) -> list[Retry]:
@@ -114,6 +123,11 @@ def newest(after: int | None, limit: int, slugs: Sequence[str] = ()) -> list[Ret
     if slugs:
         chosen = chosen.filter(database__in=slugs)
     return list(chosen[:limit])
+
+
+def newest_alone(limit: int) -> list[Retry]:
+    """Retries that are of no job, of every outcome, newest first."""
+    return list(Retry.objects.filter(item=None).exclude(key__startswith=JOB_KEY).order_by("-pk")[:limit])
 
 
 def options_object(options: Options) -> dict[str, str]:

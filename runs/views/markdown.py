@@ -35,6 +35,8 @@ def write(engine: str, slug: str, run: Run, steps: tuple[Step, ...], address: st
     lines += [f"- run: [`{_code(run.id)}`]({address}) in {slug} ({engine})"]
     lines += [f"- created {wording.full_time(run.created_at, UTC)}, took {wording.duration(run.duration)}"]
     lines += [f"- code: `{_code(run.version)}`"] if run.version else []
+    lines += [f"- forked from: `{_code(run.forked_from)}`"] if run.forked_from else []
+    lines += [f"- retried as: `{_code(retry.id)}`, {retry.status.value}" for retry in run.retries]
     lines += [f"- parent: `{_code(run.parent)}`"] if run.parent else []
     shown = [step for step in steps if step.folded_into is None]
     if shown:

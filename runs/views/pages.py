@@ -13,6 +13,8 @@ KEYS = (
             ("j k", "next, previous row"),
             ("Enter", "open the row"),
             ("n p", "next, previous failure"),
+            ("x", "choose the run, or no longer"),
+            ("r", "plan a retry of the chosen ones"),
             ("o", "open or fold a child"),
             ("e w", "unfold, fold what is stored"),
         ),

@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import replace
-from http import HTTPStatus
+from datetime import timedelta
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -13,28 +13,27 @@ from runs.diagnosis import known_until
 from runs.engines.base import Engine
 from runs.errors import DurascopeError, RetryNotFound
 from runs.records import Names, Run, Step
-from runs.retry import Operation, RetryPlan
-from runs.retrying import Planned
+from runs.retry import Operation, Options, RetryPlan
+from runs.retrying import Followed
 from runs.state import place, retries
 from runs.timeline import Pattern, Row, Timeline, Tone, lay_out
+from runs.views.answers import answered
 from runs.views.preferences import remember
-from runs.wording import plural
+from runs.wording import duration, plural
 
-LISTED = 100
+PINS = "dbos"  # the engine whose retries wait for a version, where one is chosen
 
 
 def plan(request: HttpRequest, slug: str, segment: str) -> HttpResponse:
     """``GET /db/<slug>/runs/<id>/retry/`` shows the plan; POST appends it and leads to what becomes of it."""
-    database = served().database(slug)
-    run, steps, names = database.read(lambda engine: _read(engine, segment))
-    chosen = retrying.options(*(request.GET.get(name, "") for name in ("operation", "from", "children", "pin")))
-    problem: DurascopeError | None = None
     if request.method == "POST":
+        database = served().database(slug)
+        run_id = database.read(lambda engine: lookup.run_id(engine, segment))
         try:
             made = retrying.append(
                 database,
-                run.id,
-                chosen,
+                run_id,
+                _chosen(request),
                 request.POST.get("digest", "")[:200],
                 request.POST.get("reason", ""),
                 who=str(request.META.get("REMOTE_ADDR") or "unknown"),
@@ -42,8 +41,16 @@ def plan(request: HttpRequest, slug: str, segment: str) -> HttpResponse:
                 key=request.POST.get("key", "")[:200],
             )
             return HttpResponseRedirect(links.retry_page(made.pk))
-        except DurascopeError as refused:
-            problem = refused
+        except DurascopeError as problem:
+            return shown(request, slug, segment, problem)
+    return shown(request, slug, segment)
+
+
+def shown(request: HttpRequest, slug: str, segment: str, problem: DurascopeError | None = None) -> HttpResponse:
+    """The plan as it is now, and what kept something that was asked of it from being done."""
+    database = served().database(slug)
+    run, steps, names, slug_of_engine = database.read(lambda engine: _read(engine, segment))
+    chosen = _chosen(request)
     planned = retrying.plan(database, run.id, chosen)
     context = {
         "here": "run",
@@ -52,9 +59,13 @@ def plan(request: HttpRequest, slug: str, segment: str) -> HttpResponse:
         "planned": planned,
         "plan": planned.plan,
         "names": names,
+        # What a person may choose besides the operation: only a fork begins at a step, and only DBOS knows a pinned version.
+        "forks": planned.plan.operation in (None, Operation.FORK),
+        "pins": bool(names.versions) and slug_of_engine == PINS,
         "steps": [step for step in steps if step.folded_into is None],
         "chosen": chosen,
-        "problem": problem,
+        "copy": retrying.copy_named(slug, request.GET.get("copy", "")),
+        "facts": database.source.facts(),
         "reason": request.POST.get("reason", ""),
         "key": secrets.token_urlsafe(16),
         "drawn": _drawn(run, steps, planned.plan)
@@ -64,12 +75,10 @@ def plan(request: HttpRequest, slug: str, segment: str) -> HttpResponse:
         "rows": statements.rows(planned.plan),
         "count": len(planned.plan.changes),
         "sql": statements.readable(planned.plan),
-        "warnings": _warnings(planned),
+        "warnings": [*planned.plan.warnings, held(planned.held_by)],
         "earlier": retries.that_made(slug, planned.plan.earlier) if planned.plan.earlier and place.is_kept() else None,
     }
-    response = render(request, "runs/retry_plan.html", context, status=problem.status if problem else HTTPStatus.OK)
-    remember(request, response)
-    return response
+    return answered(request, "runs/retry_plan.html", context, problem)
 
 
 def retry(request: HttpRequest, number: int) -> HttpResponse:
@@ -82,7 +91,9 @@ def retry(request: HttpRequest, number: int) -> HttpResponse:
         "slug": database.slug,
         "retry": followed.retry,
         "followed": followed,
+        "allowed": retrying.allowed(database.slug),
         "run": followed.run,
+        "taken_up": _taken_up(followed),
         # What the engine does shows in the file; how long it has not done it, in the time alone: so the page always asks anew.
         "live_tag": "" if over or followed.run is None else "follow",
         "take_back": "" if followed.follow_up.taken_up_after else statements.taking_back(followed.retry.rows),
@@ -92,17 +103,13 @@ def retry(request: HttpRequest, number: int) -> HttpResponse:
     return response
 
 
-def index(request: HttpRequest) -> HttpResponse:
-    """``GET /retries/``: the newest retries."""
-    found = retries.newest(None, LISTED) if place.is_kept() else []
-    response = render(request, "runs/retries.html", {"here": "retries", "retries": found, "kept": place.is_kept()})
-    remember(request, response)
-    return response
+def _chosen(request: HttpRequest) -> Options:
+    return retrying.options(*(request.GET.get(name, "") for name in ("operation", "from", "children", "pin")))
 
 
-def _read(engine: Engine, segment: str) -> tuple[Run, tuple[Step, ...], Names]:
+def _read(engine: Engine, segment: str) -> tuple[Run, tuple[Step, ...], Names, str]:
     run = engine.run(lookup.run_id(engine, segment))
-    return run, engine.steps(run.id), engine.names()
+    return run, engine.steps(run.id), engine.names(), engine.slug
 
 
 def _database_of(number: int) -> Database:
@@ -111,18 +118,24 @@ def _database_of(number: int) -> Database:
     return served().database(retries.retry_of(number).database)
 
 
-def _warnings(planned: Planned) -> list[str]:
-    """What to know first: the plan's own warnings, and whether anybody has the file open."""
-    held = planned.held_by
-    if held is None:
-        who = "Whether an engine has the file open can’t be told here."
-    elif held:
-        who = f"{plural(len(held), 'process has', 'processes have')} the file open: " + ", ".join(
-            f"{name} ({pid})" for pid, name in held
-        )
-    else:
-        who = "Nobody has the file open: the retry waits in it until an engine starts."
-    return [*planned.plan.warnings, who]
+def _taken_up(followed: Followed) -> str:
+    """When the engine took it up: of a run whose clock is whole seconds, only up to the next second."""
+    after = followed.follow_up.taken_up_after
+    if after is None:
+        return ""
+    if followed.run is not None and followed.run.coarse:
+        return f"within {duration(timedelta(seconds=after // timedelta(seconds=1) + 1))}"
+    return f"after {duration(after)}" if after else "at once"
+
+
+def held(holders: tuple[tuple[int, str], ...] | None) -> str:
+    """In a sentence which processes have a file open (Planned.held_by)."""
+    if holders is None:
+        return "Whether an engine has the file open can’t be told here."
+    if not holders:
+        return "Nobody has the file open: the retry waits in it until an engine starts."
+    named = ", ".join(f"{name} ({pid})" for pid, name in holders)
+    return f"{plural(len(holders), 'process has', 'processes have')} the file open: {named}"
 
 
 def _what(plan: RetryPlan) -> str:

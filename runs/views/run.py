@@ -13,7 +13,7 @@ from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step
 from runs.errors import AddressNotFound, BadFilter
 from runs.fleet import last_event_at
-from runs.records import Status
+from runs.records import UNSUCCESSFUL, Run, Status
 from runs.timeline import Row, Timeline, keep_ledger, lay_out, zoom
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
@@ -67,7 +67,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "here": "run",
         "slug": slug,
         "tab": tab,
-        "live_tag": "" if seen.run.status.finished else tag,
+        "live_tag": tag if _goes_on(seen.run) else "",
         "seen": seen,
         "run": seen.run,
         "diagnosis": diagnose(seen.run, seen.steps, seen.as_of),
@@ -76,7 +76,8 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "step_body": show(seen.opened.body) if seen.opened and seen.opened.body else None,
         "tabs": _tabs(seen),
         "retryable": RETRYABLE,
-        "retries": retrying.retries_of(slug, seen.run.id),
+        "unsuccessful": UNSUCCESSFUL,
+        **_retries(slug, seen.run),
         "curl": request.build_absolute_uri(links.run_href(slug, seen.run.id)),
         "log_levels": LOG_LEVELS,
     }
@@ -88,6 +89,24 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
     response = render(request, "runs/run.html", context)
     remember(request, response)
     return response
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether it, or a retry that its page shows, has yet to end."""
+    return not (run.status.finished and all(retry.status.finished for retry in run.retries))
+
+
+def _retries(slug: str, run: Run) -> dict[str, object]:
+    """Its retries as the database tells them, whoever made them, each with what is recorded of it here; what was done to the run
+    itself; and which retry began it."""
+    recorded = retrying.retries_of(slug, run.id)
+    by_run = {retry.new_run: retry for retry in recorded}
+    made_by = retrying.that_made(slug, run.id)
+    return {
+        "again": [(retry, by_run.get(retry.id)) for retry in run.retries],
+        "in_place": [retry for retry in recorded if retry.new_run == run.id],
+        "made_by": made_by if made_by and made_by.run != run.id else None,
+    }
 
 
 def _draw(request: HttpRequest, seen: Snapshot) -> Drawn:

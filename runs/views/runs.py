@@ -17,8 +17,9 @@ from runs.fleet import last_event_at, read_each
 from runs.histogram import histogram
 from runs.lookup import ListQuery, list_query
 from runs.merge import Merged, merged_runs
-from runs.records import Histogram, Names, Run, Status
+from runs.records import UNSUCCESSFUL, Histogram, Names, Run, Status
 from runs.timeline.zoom import Window
+from runs.views import picking
 from runs.views.live import tag_of, unchanged
 from runs.views.preferences import COOKIES, preferences, remember
 from runs.wording import clock_time, visible
@@ -52,11 +53,11 @@ class Facets:
 
 def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
     """``GET /runs/`` and ``GET /db/<slug>/runs/``."""
-    databases = _databases(request, slug)
+    databases = databases_of(request, slug)
     tag = tag_of(databases)
     if answer := unchanged(request, tag):
         return answer
-    asked = _asked(request)
+    asked = asked_of(request)
     merged = merged_runs(databases, asked.where, asked.after, asked.limit)
     facets = _facets(databases, asked.where)
     rows = _rows(databases, merged)
@@ -78,9 +79,12 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
         "within": request.GET.get("within", ""),
         "within_choices": [(key, label) for key, (label, _) in WITHIN.items()],
         "children": request.GET.get("children") == "show",
+        # Only where there is something that can have recovered.
+        "hides_recovered": asked.where.recovered is None and any(facets.counts.get(each) for each in UNSUCCESSFUL),
         "searched": asked.where.q,
         "partial": _partial(merged),
         "rows": [(slug, run, until) for slug, run, (until, _) in rows],
+        "offer": picking.offered(request, slug, databases, merged.rows, asked.where, facets.counts),
         "stale": sorted({(slug, until) for slug, run, (until, stale) in rows if stale}),
     }
     response = render(request, "runs/runs.html", context)
@@ -88,15 +92,17 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
     return response
 
 
-def _databases(request: HttpRequest, slug: str) -> tuple[Database, ...]:
+def databases_of(request: HttpRequest, slug: str = "") -> tuple[Database, ...]:
+    """The databases that a list is of: the one of its address, else those that are chosen, else all."""
     if slug:
         return (served().database(slug),)
     chosen = [name for name in request.GET.getlist("db") if name]
     return tuple(served().database(name) for name in chosen) if chosen else served().databases()
 
 
-def _asked(request: HttpRequest) -> ListQuery:
-    asked = list_query(dict(request.GET.lists()), also=("db", "within", "children", *COOKIES))
+def asked_of(request: HttpRequest) -> ListQuery:
+    """What a list is asked for. Raises BadFilter."""
+    asked = list_query(dict(request.GET.lists()), also=("db", "within", "children", picking.SELECT, *COOKIES))
     where = asked.where
     within = request.GET.get("within", "")
     if within:
@@ -177,6 +183,8 @@ def _chips(request: HttpRequest, where: Filter) -> list[Chip]:
         chips.append(Chip("children too", "children"))
     if request.GET.get("root"):
         chips.append(Chip("no children" if where.root else "children only", "root"))
+    if where.recovered is not None:
+        chips.append(Chip("recovered failures only" if where.recovered else "recovered failures left out", "recovered"))
     return chips
 
 

@@ -4,6 +4,7 @@ import { startCopyingFrom } from "./copyfrom.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startMinimap } from "./minimap.js";
+import { startPicking } from "./picking.js";
 import { startPlace } from "./place.js";
 import { startTree } from "./tree.js";
 
@@ -14,5 +15,6 @@ startCopyingFrom();
 startKeys();
 startLive();
 startMinimap();
+startPicking();
 startPlace();
 startTree();

@@ -9,11 +9,12 @@ const failures = () => rows().filter((link) => link.closest(".row.bad, tr")?.que
 
 function move(links, by) {
   if (!links.length) return;
-  const here = links.indexOf(document.activeElement);
+  const at = document.activeElement.closest(".tbl tr")?.querySelector(".key a") ?? document.activeElement;
+  const here = links.indexOf(at);
   const all = rows();
   let next = here + by;
   if (here < 0) {
-    const from = all.indexOf(document.activeElement);
+    const from = all.indexOf(at);
     next = by > 0 ? links.findIndex((link) => all.indexOf(link) > from) : links.findLastIndex((link) => all.indexOf(link) < from);
   }
   const link = links[Math.min(Math.max(next, 0), links.length - 1)];
@@ -35,6 +36,8 @@ const actions = {
   o: () => document.activeElement.closest(".row")?.querySelector(".tw")?.click(),
   e: () => document.querySelectorAll(".json details").forEach((details) => { details.open = true; }),
   w: () => document.querySelectorAll(".json details").forEach((details) => { details.open = false; }),
+  x: () => document.activeElement.closest("tr")?.querySelector(".pick input")?.click(),
+  r: () => follow("[data-retry]"),
   u: () => follow("[data-up]"),
   y: () => follow("button[data-copy]"),
   c: () => navigator.clipboard && copy(location.href, "Link"),
@@ -50,7 +53,7 @@ const actions = {
 };
 
 function typing(target) {
-  return target.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
+  return target.isContentEditable || target.matches("input:not([type=checkbox]), select, textarea");
 }
 
 export function startKeys() {

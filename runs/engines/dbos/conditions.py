@@ -36,6 +36,16 @@ _ACTIVE = composed("""s.status NOT IN ('ENQUEUED', 'DELAYED') AND COALESCE(s.sta
   :active_at
   AND ({end} IS NULL OR {end} >= :active_at)""")
 
+# What failed or was cancelled and has, forked from it or from one of its forks, a run that succeeded.
+_RECOVERED = """((s.status IN ('ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', 'RETRIES_EXCEEDED')) IS TRUE
+  AND s.workflow_uuid IN (
+    WITH RECURSIVE recovered (id) AS (
+      SELECT s.forked_from FROM {schema}workflow_status s WHERE s.forked_from IS NOT NULL AND s.status = 'SUCCESS'
+      UNION
+      SELECT s.forked_from FROM recovered JOIN {schema}workflow_status s ON s.workflow_uuid = recovered.id
+      WHERE s.forked_from IS NOT NULL AND s.status <> 'SUCCESS')
+    SELECT recovered.id FROM recovered))"""
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -77,6 +87,8 @@ def condition(where: Filter) -> Condition:
         found = found.also(_ACTIVE, active_at=to_epoch_ms(where.active_at))
     if where.root is not None:
         found = found.also(_ROOT if where.root else _NOT_ROOT)
+    if where.recovered is not None:
+        found = found.also(_RECOVERED if where.recovered else f"NOT {_RECOVERED}")
     return found
 
 

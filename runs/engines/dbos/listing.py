@@ -1,7 +1,7 @@
 """Rows of workflow_status as Runs: lists by keyset, and the same rows with what their steps say."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from runs.engines.base import latest
@@ -11,7 +11,8 @@ from runs.engines.dbos.snapshot import Row, Snapshot, composed
 from runs.engines.dbos.spans import Span, spans
 from runs.engines.dbos.values import created, instant, optional, text, whole
 from runs.engines.dbos.vocabulary import status_of
-from runs.records import Cursor, ErrorSummary, Run, Status
+from runs.engines.retries import READ, Direct, retries
+from runs.records import Cursor, ErrorSummary, Retried, Run, Status
 
 ERROR_LIMIT = 64 * 1024  # bytes of an error that are read to summarise it in a list
 
@@ -25,6 +26,13 @@ _PAGE = _COLUMNS + "WHERE {where} ORDER BY s.created_at DESC, s.workflow_uuid DE
 _BY_ID = _COLUMNS + "WHERE s.workflow_uuid IN {ids}"
 _CHILDREN = _COLUMNS + "WHERE s.parent_workflow_id = :run ORDER BY s.created_at, s.workflow_uuid LIMIT :limit"
 _FORKS = _COLUMNS + "WHERE s.forked_from = :run ORDER BY s.created_at, s.workflow_uuid LIMIT :limit"
+_RETRIES = """
+SELECT newest.original, newest.id, newest.status FROM (
+  SELECT s.forked_from AS original, s.workflow_uuid AS id, s.status AS status,
+    row_number() OVER (PARTITION BY s.forked_from ORDER BY s.created_at DESC, s.workflow_uuid DESC) AS place
+  FROM {schema}workflow_status s WHERE s.forked_from IN {ids}) newest
+WHERE newest.place <= :most ORDER BY newest.original, newest.place
+"""
 
 _ERRORS = composed("""
 SELECT s.workflow_uuid, s.serialization, octet_length({error}), substr(CAST({error} AS BLOB), 1, :bytes)
@@ -116,8 +124,21 @@ def runs(snapshot: Snapshot, rows: Sequence[RunRow]) -> tuple[Run, ...]:
     """The rows as Runs, in their order."""
     reached = spans(snapshot, [row.id for row in rows])
     failures = errors(snapshot, rows)
+    again = retries([row.id for row in rows], lambda ids: _direct_retries(snapshot, ids))
     waiting = reasons.Reasons(snapshot, [row.id for row in rows if row.status is Status.RUNNING])
-    return tuple(_run(row, reached.get(row.id), failures.get(row.id), waiting) for row in rows)
+    return tuple(
+        replace(_run(row, reached.get(row.id), failures.get(row.id), waiting), retries=again.get(row.id, ()))
+        for row in rows
+    )
+
+
+def _direct_retries(snapshot: Snapshot, ids: Sequence[str]) -> Direct:
+    """The runs forked from each of those, newest first."""
+    found: dict[str, list[Retried]] = {}
+    if snapshot.schema.has("workflow_status", "forked_from"):
+        for original, run_id, native in snapshot.rows_of(_RETRIES, ids, {"most": READ}):
+            found.setdefault(text(original), []).append(Retried(text(run_id), status_of(text(native))))
+    return found
 
 
 def _run(row: RunRow, span: Span | None, error: ErrorSummary | None, waiting: reasons.Reasons) -> Run:

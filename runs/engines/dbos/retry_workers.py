@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from runs import clock
 from runs.engines.base import earliest, latest
+from runs.engines.dbos.retry_checks import is_first
 from runs.engines.dbos.retry_facts import Origin
 from runs.engines.dbos.snapshot import Snapshot
 from runs.engines.dbos.values import instant, optional, text
@@ -24,7 +25,7 @@ _TAKEN_UP = """
 SELECT s.application_version, s.application_name, s.created_at, s.started_at_epoch_ms, s.updated_at
 FROM {schema}workflow_status s
 WHERE s.status NOT IN ('ENQUEUED', 'DELAYED') AND s.workflow_uuid <> :run
-ORDER BY s.created_at DESC LIMIT 500
+ORDER BY s.created_at DESC LIMIT 100
 """
 _NEWEST_VERSION = """
 SELECT a.version_name FROM {schema}application_versions a
@@ -35,6 +36,13 @@ _VERSION = """
 SELECT 1 FROM {schema}application_versions a WHERE a.version_name = :version
 UNION ALL SELECT 1 FROM (SELECT 1 FROM {schema}workflow_status s WHERE s.application_version = :version LIMIT 1) AS seen
 """
+_INPUT = """
+SELECT 1 FROM {schema}workflow_status s
+LEFT JOIN {schema}workflow_input i ON i.workflow_uuid = s.workflow_uuid
+WHERE s.workflow_uuid = :run AND substr(COALESCE(i.inputs, s.inputs), 1, length(:begins)) = :begins
+"""
+# jsonpickle, as 1.x wrote every input; from 2.0 on it is read as a pickle, and that fails.
+_INPUT_1X = '{"args": {"py/tuple"'
 _RETRY = """
 SELECT s.status, s.queue_name, s.application_version, s.application_name, s.started_at_epoch_ms, s.updated_at,
   (SELECT min(o.started_at_epoch_ms) FROM {schema}operation_outputs o
@@ -100,6 +108,8 @@ def warnings(snapshot: Snapshot, run: Origin, pin: str) -> tuple[str, ...]:
             f"It belongs to the application {run.application}, but the newest runs were taken up by "
             f"{_any(seen.applications)}: only a worker named {run.application} takes it up."
         )
+    if not is_first(snapshot.schema) and snapshot.rows(_INPUT, {"run": run.id, "begins": _INPUT_1X}):
+        found.append("Its input was written by dbos 1.x: a newer release can't read it, and the retry fails at once.")
     return tuple(found)
 
 

@@ -15,11 +15,13 @@ from runs.engines.obelisk import (
     extras,
     family,
     following,
+    held,
     history,
     logs,
     neighbours,
     overview,
     raw,
+    replay,
     retry,
     runs,
     schema,
@@ -46,7 +48,7 @@ from runs.records import (
     Step,
     Usual,
 )
-from runs.retry import FollowUp, Options, RetryPlan
+from runs.retry import FollowUp, Held, Options, RetryPlan, Verdict
 from runs.sources.base import Columns, Reader
 
 __all__ = ["Obelisk"]
@@ -144,3 +146,16 @@ class Obelisk:
 
     def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
         return following.follow(self._snapshot, new_run, appended_at)
+
+    def held(self, new_run: str) -> Held | None:
+        return held.held(self._snapshot, new_run)
+
+    def check_released(self, run: str, new_run: str, changed: int) -> None:
+        held.check_released(self.reader, run, new_run, changed)
+
+    def check_withdrawn(self, new_run: str, changed: int) -> None:
+        held.check_withdrawn(self.reader, new_run, changed)
+
+    @staticmethod
+    def replay(address: str, run_id: str) -> Verdict:
+        return replay.ask(address, run_id)

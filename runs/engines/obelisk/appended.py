@@ -15,6 +15,8 @@ from runs.errors import AppendRefused
 from runs.retry import Operation, RetryPlan, Update
 from runs.sources.base import Reader, Value
 
+HOLDING = frozenset({"paused", "unpaused"})
+
 _SCOPE = "(x.execution_id = :id OR (x.execution_id > :id || '.' AND x.execution_id < :id || '/'))"
 
 _LOGS = (
@@ -91,10 +93,17 @@ def _check_changed(reader: Reader, plan: RetryPlan) -> None:
 
 def _check_new(reader: Reader, plan: RetryPlan) -> None:
     """A new run with everything derived from it: all of its rows are ours."""
-    scope = {"id": plan.new_run}
+    origin = plan.run if plan.operation is Operation.FORK else ""
+    demand(plan.new_run.removeprefix("E_") != _ulid(plan.run), "The new run is not a new one.")
+    check_tree(reader, origin, plan.new_run, Counter(change.table for change in plan.changes))
+
+
+def check_tree(reader: Reader, origin: str, new_run: str, planned: Counter[str] | None = None) -> None:
+    """A run with everything derived from it, none of it taken up: ``planned`` says how many rows each table has of it. A fork's
+    rows may not name its ``origin``. Raises AppendRefused."""
+    scope = {"id": new_run}
     lives: dict[str, _Life] = defaultdict(_Life)
     counted: Counter[str] = Counter()
-    old, new = plan.run.partition(".")[0].removeprefix("E_"), plan.new_run.removeprefix("E_")
     for row in reader.rows(_LOGS, scope):
         run_id, version, created_at, source, variant, join_set = row
         counted[LOG] += 1
@@ -102,7 +111,7 @@ def _check_new(reader: Reader, plan: RetryPlan) -> None:
             str(run_id), _whole(version), str(created_at), str(source), str(variant), _name(join_set)
         )
         lives[str(run_id)].log[_whole(version)] = (str(variant), content)
-        _demand_own(plan, str(run_id), content, old)
+        _demand_own(str(run_id), content, _ulid(origin))
     for values in reader.rows(_STATES + _SCOPE, scope):
         counted[STATE] += 1
         state = dict(zip(STATE_COLUMNS, values, strict=True))
@@ -119,11 +128,10 @@ def _check_new(reader: Reader, plan: RetryPlan) -> None:
         counted[DELAY] += 1
         _delay(row)
         lives[str(row[0])].delays.add(str(row[2]))
-    planned = Counter(change.table for change in plan.changes)
-    demand(counted == planned, f"{dict(counted)} rows are there, {dict(planned)} were planned.")
-    demand(plan.new_run in lives and new != old, "The new run is not there.")
-    for run_id, life in lives.items():
-        _check_life(run_id, life, lives)
+    demand(planned in (None, counted), f"{dict(counted)} rows are there, {dict(planned or {})} were planned.")
+    demand(new_run in lives, "The new run is not there.")
+    for each, life in lives.items():
+        _check_life(each, life, lives)
 
 
 def _check_life(run_id: str, life: _Life, lives: Mapping[str, _Life]) -> None:
@@ -144,6 +152,8 @@ def _check_life(run_id: str, life: _Life, lives: Mapping[str, _Life]) -> None:
         _check_result(run_id, state, life.log[newest][1]["retval"])
     else:
         demand(list(life.log) == list(range(newest + 1)), f"{run_id}: versions are missing in its log.")
+        paused = life.log[newest][0] == "paused"
+        demand(paused == (state["lifecycle"] == "paused"), f"{run_id} is {state['lifecycle']}, its log is not.")
         demand(state["incompatible_digest"] is None, f"{run_id} could never be taken up: its digest is incompatible.")
         _check_waits(run_id, state, life, lives)
 
@@ -198,7 +208,8 @@ def _check_waits(run_id: str, state: Mapping[str, Any], life: _Life, lives: Mapp
             if counted[join_set] > answers[join_set]:
                 demand(kind == "join_next", f"{run_id}: what it found at version {version} has no response.")
                 blocked_at = version
-    newest = max(life.log)
+    # Being held back, and released, lies above what it waits for.
+    newest = max(version for version, (variant, _) in life.log.items() if variant not in HOLDING)
     if state["state"] == "blocked_by_join_set":
         demand(blocked_at == newest, f"{run_id} is blocked, but not by the last row of its log.")
         event = life.log[newest][1]["event"]
@@ -226,11 +237,16 @@ def _check_request(
     demand(ended == (child in answered), f"{run_id}: its child {child} has ended without a response, or the reverse.")
 
 
-def _demand_own(plan: RetryPlan, run_id: str, content: Any, old: str) -> None:
+def _demand_own(run_id: str, content: Any, old: str) -> None:
     """Nothing but the mark of the retry may name the run that is retried: the engine would follow it there."""
-    if old and isinstance(content, dict) and plan.operation is Operation.FORK:
+    if old and isinstance(content, dict):
         rest = {key: value for key, value in content.items() if key != "metadata"}
         demand(old not in compact(rest), f"A row of {run_id} still names {old}.")
+
+
+def _ulid(run_id: str) -> str:
+    """The part of an id that everything derived from it has as well."""
+    return run_id.partition(".")[0].removeprefix("E_")
 
 
 def _delay(row: tuple[Value, ...]) -> None:

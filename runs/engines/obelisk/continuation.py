@@ -80,10 +80,17 @@ class Continuation:
 
 
 def find(
-    reader: Reader, run: Execution, deployment: Deployment, start: str = "auto", *, from_end: bool = False
+    reader: Reader,
+    run: Execution,
+    deployment: Deployment,
+    start: str = "auto",
+    *,
+    from_end: bool = False,
+    replayed: bool = False,
 ) -> Continuation:
     """Where this failed workflow goes on. ``start`` is a step's ordinal, or auto; ``from_end``: where no child failed it
-    may go on from its end. Raises Ineligible."""
+    may go on from its end; ``replayed``: the server's replay will say whether other code than its own can go on with it. Raises
+    Ineligible."""
     history = consumed.read(reader, run.id)
     failure = _failure(history, start)
     if failure:
@@ -95,7 +102,10 @@ def find(
             "There is nothing to redo: no child's failure ended it, so from there the same code would end the same way."
             " Run it again from its beginning instead."
         )
-    deployment.demand_same_code(reader, run)
+    if replayed:
+        deployment.taker(reader, run)
+    else:
+        deployment.demand_same_code(reader, run)
     found = Continuation(run, history, cut, failure)
     _demand_replayable(found)
     return found

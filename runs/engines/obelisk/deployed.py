@@ -71,13 +71,22 @@ class Deployment:
     def demand_same_code(self, reader: Reader, execution: Execution) -> None:
         """Raises Ineligible where its history was not written by the code that is deployed: only the engine's replay
         could say whether that code goes on with it."""
-        found = self.taker(reader, execution)
-        if found.digest != execution.digest:
+        if other := self.other_code(reader, execution):
             raise Ineligible(
-                f"{execution.ffqn} ran with the component {execution.digest.hex()[:SHOWN]}; the active deployment has"
-                f" {found.digest.hex()[:SHOWN]}. Only the engine's own replay could say whether that can go on with the"
-                " recorded history. Run it again from its beginning instead, or deploy the earlier component."
+                f"{other} Run it again from its beginning instead, deploy the earlier component, or name the engine's server"
+                " with --engine-url."
             )
+
+    def other_code(self, reader: Reader, execution: Execution) -> str:
+        """In words, that its history was written by other code than is deployed; empty where it is the same. Raises Ineligible."""
+        found = self.taker(reader, execution)
+        if found.digest == execution.digest:
+            return ""
+        return (
+            f"{execution.ffqn} ran with the component {execution.digest.hex()[:SHOWN]}; the active deployment has"
+            f" {found.digest.hex()[:SHOWN]}. Only the engine's own replay can say whether that goes on with the recorded"
+            " history."
+        )
 
 
 def active(reader: Reader) -> Deployment:

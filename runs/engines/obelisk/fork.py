@@ -39,6 +39,7 @@ class _Growing:
     deployment: Deployment
     ulids: tuple[str, str]
     deep: bool
+    held: bool
     tree: dict[str, Execution]
     changes: list[Change] = field(default_factory=list)
     again: list[Part] = field(default_factory=list)
@@ -62,9 +63,10 @@ def plan(snapshot: Snapshot, run: Execution, options: Options) -> RetryPlan:
     deployment = deployed.active(reader)
     following = next_retry(reader, run)
     asked_for = options.operation is Operation.FORK
-    found = continuation.find(reader, run, deployment, options.start, from_end=asked_for)
+    found = continuation.find(reader, run, deployment, options.start, from_end=asked_for, replayed=options.held)
     ulids = executions.ulid_of(run.id), executions.ulid_of(following.id)
-    growing = _Growing(reader, deployment, ulids, options.children == "deep", dict(executions.tree(reader, run.id)))
+    deep = options.children == "deep"
+    growing = _Growing(reader, deployment, ulids, deep, options.held, dict(executions.tree(reader, run.id)))
     _go_on(growing, found)
     if len(growing.changes) > MOST_ROWS:
         raise Ineligible(
@@ -84,15 +86,20 @@ def plan(snapshot: Snapshot, run: Execution, options: Options) -> RetryPlan:
         guards=(run.guard, f"{deployment.id} is active", f"it is retry {following.number}"),
         effects=tuple(_effects(growing)),
         warnings=tuple(growing.warnings),
+        held=growing.held,
     )
 
 
 def _go_on(growing: _Growing, found: Continuation) -> None:
     """The rows of one workflow that goes on, then those of its children."""
     run, ulids = found.run, growing.ulids
+    if growing.held and (words := growing.deployment.other_code(growing.reader, run)):
+        growing.warnings.append(words)
     growing.changes.append(rows.continued(growing.reader, run, ulids, found.cut))
     growing.changes += [rows.copied_log_row(run.id, version, ulids) for version in range(1, found.cut + 1)]
-    growing.changes.append(rows.copied_state(run.id, ulids, _state(found)))
+    if growing.held:
+        growing.changes.append(rows.held_back(run.id.replace(*ulids), found.cut + 1))
+    growing.changes.append(rows.copied_state(run.id, ulids, _state(found, held=growing.held)))
     kept = found.kept()
     growing.changes += [rows.copied_response(each.key, ulids, number) for number, each in enumerate(kept, 1)]
     answered = {response.child or response.delay for response in kept}
@@ -111,11 +118,11 @@ def _go_on(growing: _Growing, found: Continuation) -> None:
             growing.changes.append(_delay(growing, run, request))
 
 
-def _state(found: Continuation) -> dict[str, Cell]:
+def _state(found: Continuation, *, held: bool) -> dict[str, Cell]:
     """As it was when it waited at the cut; digest and deployment stay those of the source."""
     blocked = not found.satisfied()
     state: dict[str, Cell] = {
-        "corresponding_version": found.cut,
+        "corresponding_version": found.cut + held,
         "pending_expires_finished": rows.NOW,
         "state": "blocked_by_join_set" if blocked else "pending_at",
         "updated_at": rows.TODAY,
@@ -129,7 +136,7 @@ def _state(found: Continuation) -> dict[str, Cell]:
         "join_set_closing": 0 if blocked else None,
         "result_kind": None,
         "incompatible_digest": None,
-        "lifecycle": "active",
+        "lifecycle": "paused" if held else "active",
     }
     # A top-level run is listed by when it came to be; the children keep their places.
     return state | {"created_at": rows.NOW, "first_scheduled_at": rows.NOW} if found.run.top else state
@@ -142,14 +149,15 @@ def _redo(growing: _Growing, parent: Continuation, request: Request) -> None:
         raise Ineligible(f"{request.child} is not recorded any more. Run it again from its beginning instead.")
     if growing.deep and child.failed and child.component_type == "workflow":
         try:
-            found = continuation.find(growing.reader, child, growing.deployment)
+            found = continuation.find(growing.reader, child, growing.deployment, replayed=growing.held)
         except Ineligible as refusal:
             growing.warnings.append(f"{request.child} runs from its beginning. {_reason(refusal)}")
         else:
             _go_on(growing, found)
             return
     export = growing.deployment.taker(growing.reader, child)
-    growing.changes += rows.fresh_child(growing.reader, child, growing.ulids, export, growing.deployment)
+    fresh = rows.fresh_child(growing.reader, child, growing.ulids, export, growing.deployment)
+    growing.changes += rows.paused(fresh) if growing.held else fresh
     growing.again.append(Part(request.version, request.name, parent.run.id))
     if child.component_type == "activity_stub":
         growing.warnings.append(f"{request.name} waits for a new answer from outside.")
@@ -188,7 +196,7 @@ def _delay(growing: _Growing, run: Execution, request: Request) -> Insert:
         "join_set_id": request.join_set,
         "delay_id": request.delay.replace(*growing.ulids),
         "expires_at": Now(Clock.COLUMN, later=request.length),
-        "is_paused": int(request.paused),
+        "is_paused": int(request.paused or growing.held),
     })  # fmt: skip
 
 
@@ -206,6 +214,10 @@ def _effects(growing: _Growing) -> list[str]:
         effects.append(
             f"{later} later {'step is' if later == 1 else 'steps are'} left out, but not undone: what was put right after the"
             " failure, such as a refund, stays done."
+        )
+    if growing.held:
+        effects.append(
+            "It is appended paused, and released as soon as the engine's own replay has followed its history."
         )
     for length in growing.delays:
         effects.append(f"A sleep of {length} begins anew.")

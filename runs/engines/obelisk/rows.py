@@ -155,6 +155,18 @@ def copied_log_row(
     return Copy(LOG, {"execution_id": run_id, "version": version}, LOG_COLUMNS, changed or {}, within, ulids)
 
 
+def held_back(run_id: str, version: int) -> Insert:
+    """The row after which nobody takes the execution up, until it is unpaused."""
+    return log_row(run_id, version, "paused", '"paused"')
+
+
+def paused(made: list[Insert]) -> list[Insert]:
+    """A created execution, held back from its beginning."""
+    created, state = made
+    changed: dict[str, Cell] = {"corresponding_version": 1, "lifecycle": "paused"}
+    return [created, held_back(str(state.values["execution_id"]), 1), Insert(STATE, dict(state.values) | changed)]
+
+
 def copied_state(run_id: str, ulids: tuple[str, str], changed: Mapping[str, Cell] | None = None) -> Copy:
     """A row of t_state."""
     return Copy(STATE, {"execution_id": run_id}, STATE_COLUMNS, changed or {}, ("execution_id",), ulids)

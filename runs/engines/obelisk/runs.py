@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from runs import clock
+from runs.engines.obelisk import recovery
 from runs.engines.obelisk.failures import TIMED_OUT, attempt_error, cut, value_words
 from runs.engines.obelisk.history import in_chunks
 from runs.engines.obelisk.schema import Snapshot
@@ -158,6 +160,10 @@ def conditions(snapshot: Snapshot, where: Filter, *, statuses: bool) -> tuple[st
             _BEGUN,
         ]
         params["active_at"] = snapshot.reader.instant(where.active_at)
+    if where.recovered is not None:
+        term, more = recovery.condition(snapshot, recovered=where.recovered)
+        parts.append(term)
+        params |= more
     if where.version:
         _add_version(where.version, parts, params)
     if where.q:
@@ -189,7 +195,8 @@ def with_errors(snapshot: Snapshot, rows: Sequence[Row]) -> list[Run]:
     for names, params in in_chunks(wanted):
         for run_id, variant, kind, reason, words in snapshot.rows(_ERRORS, params, ids=names, parts=_ERROR_PARTS):
             errors[text(run_id)] = _error(variant == "finished", text(kind), text(reason), words)
-    return [run_of(row, errors.get(row.id)) for row in rows]
+    again = recovery.retries_of(snapshot, rows, snapshot.reader.instant(clock.now()))
+    return [replace(run_of(row, errors.get(row.id)), retries=again.get(row.id, ())) for row in rows]
 
 
 def _error(finished: bool, kind: str, reason: str, words: Value) -> ErrorSummary | None:

@@ -3,11 +3,12 @@
     python application.py FOLDER NAME        with DBOS__APPVERSION in the environment
 
 The database is FOLDER/live.sqlite. Each step writes ``<run> <step>`` to FOLDER/executed when it runs. On standard input, ``start``
-begins every case and answers ``ended`` when all have, ``one`` does so with a single run; the end of the input stops it. Nothing
-of Durascope is imported here.
+begins every case and answers ``ended`` when all have, ``one`` does so with a single run; ``crash`` begins a run that ends the
+whole process. The end of the input stops it. Nothing of Durascope is imported here.
 """
 
 import asyncio
+import os
 import sys
 import time
 from contextlib import suppress
@@ -161,6 +162,20 @@ def portable() -> str:
     return decline()
 
 
+@DBOS.step()
+def fall() -> None:
+    ran("fall")
+    if not mended():
+        os._exit(1)
+
+
+@DBOS.workflow(max_recovery_attempts=1)
+def crashes() -> str:
+    reserve()
+    fall()
+    return ship("what was left")
+
+
 @DBOS.workflow()
 def late() -> str:
     wait_long()
@@ -234,6 +249,9 @@ def main() -> None:
     for line in sys.stdin:
         if line.strip() == "start":
             start()
+        elif line.strip() == "crash":
+            with SetWorkflowID("crashes"):
+                DBOS.start_workflow(crashes).get_result()
         else:
             DBOS.start_workflow(body_fails).get_result()
         print("ended", flush=True)

@@ -1,0 +1,177 @@
+"""The pages of a retry as text: a copy saved first, and what happened to the file between the plan and its confirmation."""
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+from dbos import run_dbos_database_migrations
+from django.test import Client
+
+from runs import retrying
+from runs.catalogue import served
+from runs.engines.obelisk.executions import execution
+from runs.sources.sqlite import SqliteSource
+from tests.dbos_files import sql
+
+Fresh = Callable[[str], Path]
+RUN = "/db/it/runs/fails/retry/"
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, state: Path) -> Iterator[Callable[[Path], Client]]:
+    """``serve(path)``: a client of the pages about this database, whose runs may be retried."""
+
+    def start(path: Path) -> Client:
+        monkeypatch.setenv("DURASCOPE_PATHS", f"it={path}")
+        monkeypatch.setenv("DURASCOPE_RETRY", "it")
+        served.cache_clear()
+        return Client(headers={"host": "127.0.0.1"})
+
+    yield start
+    served.cache_clear()
+
+
+def digest(client: Client, address: str) -> str:
+    (found,) = re.finditer(r'name="digest" value="([^"]+)"', client.get(address).content.decode())
+    return found[1]
+
+
+def confirm(client: Client, address: str, confirmed: str) -> tuple[int, str]:
+    answer = client.post(address, {"digest": confirmed, "reason": "it is mended"})
+    return answer.status_code, answer.content.decode()
+
+
+def failing(fresh: Fresh, name: str) -> Path:
+    """A file whose run ``fails`` nobody has retried."""
+    path = fresh(name)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = ON")  # its steps go with it
+        connection.execute("DELETE FROM workflow_status WHERE forked_from IS NOT NULL")
+    return path
+
+
+def test_an_engine_upgraded_since_the_plan_is_not_appended_to(fresh: Fresh, serve: Callable[[Path], Client]) -> None:
+    path = failing(fresh, "mini-2.25.0")
+    client = serve(path)
+    confirmed = digest(client, RUN)
+    run_dbos_database_migrations(system_database_url=f"sqlite:///{path}")
+    before = sql(path, "SELECT count(*) FROM workflow_status")
+    status, text = confirm(client, RUN, confirmed)
+    assert status == 409
+    assert "Nothing was appended" in text
+    assert "it is mended" in text  # the reason need not be written again
+    assert sql(path, "SELECT count(*) FROM workflow_status") == before
+    status, _ = confirm(client, RUN, digest(client, RUN))  # the plan that is shown now is one for the new schema
+    assert status == 302
+    assert sql(path, "SELECT count(*) FROM workflow_input WHERE workflow_uuid = 'fails.retry-1'") == [(1,)]
+
+
+def test_a_file_replaced_since_the_plan_is_not_appended_to(
+    fresh: Fresh, serve: Callable[[Path], Client], tmp_path: Path
+) -> None:
+    path = failing(fresh, "mini-3.4.0")
+    client = serve(path)
+    confirmed = digest(client, RUN)
+    equal = Path(shutil.copy(path, tmp_path / "equal.sqlite"))
+    equal.replace(path)
+    before = path.read_bytes()
+    status, text = confirm(client, RUN, confirmed)
+    assert status == 409
+    assert "Nothing was appended" in text
+    assert path.read_bytes() == before
+
+
+def test_an_obelisk_of_a_schema_to_come_is_refused_although_it_was_planned(
+    fresh: Fresh, serve: Callable[[Path], Client]
+) -> None:
+    path = fresh("shop")
+    client = serve(path)
+    address = "/db/it/runs/E_01M81XSVVB70VEGXBWHFGFSJ4F/retry/"  # paused
+    confirmed = digest(client, address)
+    sql(path, "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (18, 'new', '', '1')")
+    status, text = confirm(client, address, confirmed)
+    assert status in (409, 422)
+    assert "V18" in text
+    found = SqliteSource(path, "it").read(lambda reader: execution(reader, "E_01M81XSVVB70VEGXBWHFGFSJ4F"))
+    assert found is not None
+    assert found.lifecycle == "paused"
+
+
+def test_a_copy_is_saved_and_named_with_the_options_kept(
+    fresh: Fresh, serve: Callable[[Path], Client], state: Path
+) -> None:
+    path = failing(fresh, "mini-3.4.0")
+    client = serve(path)
+    assert re.search(r'action="[^"]*/copy/\?from=1"', client.get(f"{RUN}?from=1").content.decode())
+    answer = client.post(f"{RUN}copy/?from=1")
+    (copy,) = (state / "copies").glob("it-*.sqlite")
+    assert answer.headers["Location"] == f"{RUN}?from=1&copy={copy.stem}#k5"
+    text = client.get(answer.headers["Location"]).content.decode()
+    assert str(copy) in text
+    assert '<option value="1" selected>' in text
+    with closing(sqlite3.connect(copy)) as saved, closing(sqlite3.connect(path)) as original:
+        assert list(saved.iterdump()) == list(original.iterdump())
+
+
+@pytest.mark.parametrize(
+    "name", ["", "it-1", "it-20261122T202835289426", "../durascope", "it-20261122T202835289426/../x"]
+)
+def test_only_a_copy_that_is_there_is_named(
+    fresh: Fresh, serve: Callable[[Path], Client], state: Path, name: str
+) -> None:
+    text = serve(failing(fresh, "mini-3.4.0")).get(RUN, {"copy": name}).content.decode()
+    assert "A copy is saved" not in text
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_the_plan_stays(
+    fresh: Fresh, serve: Callable[[Path], Client], state: Path
+) -> None:
+    client = serve(failing(fresh, "mini-3.4.0"))
+    (state / "copies").write_text("a file stands where the folder should be")
+    answer = client.post(f"{RUN}copy/")
+    text = answer.content.decode()
+    assert answer.status_code == 500
+    assert "No copy was saved" in text
+    assert f'action="{RUN}"' in text  # what is confirmed on this page goes to the plan, not to the copy
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_copy(
+    fresh: Fresh, serve: Callable[[Path], Client], state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(failing(fresh, "mini-3.4.0"))
+    opened = apsw.Connection
+
+    def small(*arguments: object, **named: object) -> apsw.Connection:
+        connection = opened(*arguments, **named)  # type: ignore[arg-type]
+        if "copies" in str(arguments[0]):
+            connection.pragma("max_page_count", 5)  # SQLite's own way to be full
+        return connection
+
+    monkeypatch.setattr("runs.sources.backups.apsw.Connection", small)
+    answer = client.post(f"{RUN}copy/")
+    assert answer.status_code == 507
+    assert "There is no room for a copy" in answer.content.decode()
+    assert list((state / "copies").iterdir()) == []
+
+
+def test_where_retrying_is_off_nothing_is_copied(
+    fresh: Fresh, serve: Callable[[Path], Client], state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(failing(fresh, "mini-3.4.0"))
+    monkeypatch.delenv("DURASCOPE_RETRY")
+    assert "copy/" not in client.get(RUN).content.decode()
+    assert client.post(f"{RUN}copy/").status_code == 403
+    assert not (state / retrying.COPIES).exists()
+
+
+def test_a_form_without_our_token_copies_nothing(fresh: Fresh, serve: Callable[[Path], Client], state: Path) -> None:
+    serve(failing(fresh, "mini-3.4.0"))
+    stranger = Client(headers={"host": "127.0.0.1"}, enforce_csrf_checks=True)
+    assert stranger.post(f"{RUN}copy/").status_code == 403
+    assert stranger.get(f"{RUN}copy/").status_code == 302
+    assert not (state / retrying.COPIES).exists()
