@@ -16,10 +16,10 @@ from datetime import datetime, timedelta
 
 from runs.addresses import decode, encode, is_digest
 from runs.clock import EPOCH
+from runs.counting import Readable, read_each
 from runs.engines.base import Engine
 from runs.errors import BadCursor, DurascopeError
 from runs.filters import Filter
-from runs.fleet import Readable, read_each
 from runs.records import Cursor, Page, Run
 
 MAX_LENGTH = 4000

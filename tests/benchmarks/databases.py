@@ -1,6 +1,6 @@
 """Large databases for benchmarks: the rows of real files, multiplied, each copy with ids and instants of its own.
 
-    python databases.py REAL TARGET RUNS        DBOS, runs like one of a real file
+python databases.py REAL TARGET RUNS        DBOS, runs like one of a real file
 """
 
 import shutil
@@ -28,7 +28,8 @@ _ALONE = (
     *("wf-cancel", "wf-otherver", "wf-pending"),
 )
 MIXED = tuple(
-    {8: "wf-parent", 9: "wf-parent-1"}.get(n % 10, _ALONE[(n // 10 * 8 + n % 10) * 37 % len(_ALONE)]) for n in range(100)
+    {8: "wf-parent", 9: "wf-parent-1"}.get(n % 10, _ALONE[(n // 10 * 8 + n % 10) * 37 % len(_ALONE)])
+    for n in range(100)
 )
 
 
@@ -102,7 +103,9 @@ def _copies(connection: sqlite3.Connection, table: str, numbers: str, more: str 
         "child_workflow_id": "CASE WHEN m.child_workflow_id IS NOT NULL THEN (SELECT id FROM ids i WHERE i.n = k.n + 1) END",
     }
     own |= {
-        name: f"m.{name} + k.shift" for name in columns if name.endswith(("epoch_ms", "_at")) or name == "retention_timestamp"
+        name: f"m.{name} + k.shift"
+        for name in columns
+        if name.endswith(("epoch_ms", "_at")) or name == "retention_timestamp"
     }
     values = ", ".join(own.get(name, f"m.{name}") for name in columns)
     connection.execute(

@@ -63,10 +63,12 @@ def long_run(real: Path, target: Path, children: int) -> tuple[Path, str]:
         values = {"run": run, "child": f"{run}.{CHILD}", "end": end, "already": already, "children": children}
         # Its end makes room for what comes before it.
         connection.execute(
-            "UPDATE t_execution_log SET version = version + 2 * :children WHERE execution_id = :run AND version = :end", values
+            "UPDATE t_execution_log SET version = version + 2 * :children WHERE execution_id = :run AND version = :end",
+            values,
         )
         connection.execute(
-            "UPDATE t_state SET corresponding_version = corresponding_version + 2 * :children WHERE execution_id = :run", values
+            "UPDATE t_state SET corresponding_version = corresponding_version + 2 * :children WHERE execution_id = :run",
+            values,
         )
         for sql in _LONG_RUN:
             connection.execute(sql, {name: value for name, value in values.items() if f":{name}" in sql})

@@ -132,7 +132,9 @@ def argus(folder: Path, database: Path) -> Iterator[Subject | None]:
         return
     command = _installed(folder / "argus", python, ARGUS) / "dbos-argus"
     url = f"sqlite+aiosqlite:///{database}"
-    with _started("argus", folder, lambda port: [str(command), "--db-url", url, "--port", port, "--log-level", "error"]) as subject:
+    with _started(
+        "argus", folder, lambda port: [str(command), "--db-url", url, "--port", port, "--log-level", "error"]
+    ) as subject:
         yield subject
 
 
@@ -141,7 +143,9 @@ def datasette(folder: Path, database: Path) -> Iterator[Subject | None]:
     """datasette on the same file, as an immutable one would not be: somebody may write it."""
     command = _installed(folder / "datasette", sys.executable, DATASETTE) / "datasette"
     settings = ["--setting", "sql_time_limit_ms", "60000"]
-    with _started("datasette", folder, lambda port: [str(command), "serve", str(database), "--port", port, *settings]) as subject:
+    with _started(
+        "datasette", folder, lambda port: [str(command), "serve", str(database), "--port", port, *settings]
+    ) as subject:
         yield subject
 
 
@@ -196,7 +200,9 @@ def _pythons() -> Iterator[str]:
 
 def _at_least_312(python: str) -> str | None:
     program = "import sys; sys.exit(sys.version_info < (3, 12))"
-    return None if subprocess.run([python, "-c", program], stderr=subprocess.DEVNULL, check=False).returncode else python
+    return (
+        None if subprocess.run([python, "-c", program], stderr=subprocess.DEVNULL, check=False).returncode else python
+    )
 
 
 def _ask(connection: HTTPConnection, path: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:

@@ -62,7 +62,7 @@ class Snapshot:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self.schema = Schema(reader.tables)
+        self.schema = Schema.of(reader.tables)
 
     def rows(self, sql: str, params: Params | None = None) -> list[Row]:
         """The rows of a statement that names the newest schema's columns."""
