@@ -1,6 +1,6 @@
 """One run: identity, diagnosis, where the time went, and one of its views: timeline, table, history, payloads and so on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,13 +13,13 @@ from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step
 from runs.errors import AddressNotFound, BadFilter
 from runs.fleet import last_event_at
-from runs.records import UNSUCCESSFUL, Run, Status
+from runs.records import UNSUCCESSFUL, Run, Status, Usual
 from runs.timeline import Row, Timeline, keep_ledger, lay_out, zoom
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
 from runs.views.payload import show
 from runs.views.preferences import remember
-from runs.views.snapshot import Opened, Snapshot, read, stored_of
+from runs.views.snapshot import Opened, Snapshot, read, stored_of, usual_of
 from runs.wording import size
 
 TABS = ("timeline", "table", "history", "payloads", "family", "logs", "details", "raw")
@@ -82,7 +82,8 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "log_levels": LOG_LEVELS,
     }
     if tab == "timeline":
-        context["drawn"] = drawn = _draw(request, seen)
+        context["usual"] = usual = usual_of(database, seen)
+        context["drawn"] = drawn = _draw(request, seen, usual)
         focus = seen.opened.step.started_at if seen.opened else None
         context["zoom"] = zoom(drawn.timeline, focus)
         context["gaps"] = request.GET.get("gaps") == "show"
@@ -109,7 +110,7 @@ def _retries(slug: str, run: Run) -> dict[str, object]:
     }
 
 
-def _draw(request: HttpRequest, seen: Snapshot) -> Drawn:
+def _draw(request: HttpRequest, seen: Snapshot, usual: Mapping[str, Usual]) -> Drawn:
     timeline = lay_out(
         seen.run,
         seen.steps,
@@ -117,7 +118,7 @@ def _draw(request: HttpRequest, seen: Snapshot) -> Drawn:
         opened=seen.branches,
         window=(_moment(request, "from"), _moment(request, "to")),
         fold=request.GET.get("gaps") != "show",
-        usual=seen.usual,
+        usual=usual,
     )
     rows = timeline.rows
     first, last = 0, len(rows)
