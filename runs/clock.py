@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -10,6 +11,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?\s?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
+
+# As Obelisk writes nearly all of them: Python's own reader is faster, and understands more than is meant.
+_USUAL = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\.\d{6,9}(?:\+00:00|Z)", re.ASCII)
 
 
 def now() -> datetime:
@@ -22,6 +26,9 @@ def now() -> datetime:
 
 def parse_instant(text: str | None) -> datetime | None:
     """An aware UTC datetime (nanoseconds cut to microseconds), or None where the text is no instant Python can hold."""
+    if isinstance(text, str) and _USUAL.fullmatch(text):
+        with suppress(ValueError):
+            return datetime.fromisoformat(f"{text[:26]}+00:00")
     if not isinstance(text, str) or not (match := _TIMESTAMP.fullmatch(text.strip())):
         return None
     year, month, day, hour, minute, second, fraction, zone = match.groups()

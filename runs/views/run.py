@@ -119,23 +119,25 @@ def _draw(request: HttpRequest, seen: Snapshot, usual: Mapping[str, Usual]) -> D
         window=(_moment(request, "from"), _moment(request, "to")),
         fold=request.GET.get("gaps") != "show",
         usual=usual,
+        pick=lambda paths: _window(request, paths, seen),
     )
-    rows = timeline.rows
-    first, last = 0, len(rows)
-    if len(rows) > MANY and request.GET.get("rows") != "all":
-        first = _window_start(request, rows, seen)
-        last = min(first + WINDOW, len(rows))
-    return Drawn(timeline, tuple(_blocks(rows[first:last], seen.opened)), len(rows), first, last)
+    last = timeline.first + len(timeline.rows)
+    return Drawn(timeline, tuple(_blocks(timeline.rows, seen.opened)), timeline.total, timeline.first, last)
 
 
-def _window_start(request: HttpRequest, rows: Sequence[Row], seen: Snapshot) -> int:
+def _window(request: HttpRequest, paths: Sequence[str], seen: Snapshot) -> range:
+    """Which rows are drawn: all where they are not too many, else those asked for, else those around what is looked at."""
+    if len(paths) <= MANY or request.GET.get("rows") == "all":
+        return range(len(paths))
     asked = request.GET.get("rows", "")
     if asked.isdigit() and len(asked) < 10:
-        return min(int(asked), max(len(rows) - WINDOW, 0))
-    failing = failing_step(seen.run, seen.steps)
-    anchor = seen.opened.path if seen.opened else str(failing.ordinal) if failing else None
-    position = next((i for i, row in enumerate(rows) if row.path == anchor), 0)
-    return max(0, min(position - WINDOW // 2, len(rows) - WINDOW))
+        first = min(int(asked), max(len(paths) - WINDOW, 0))
+    else:
+        failing = failing_step(seen.run, seen.steps)
+        anchor = seen.opened.path if seen.opened else str(failing.ordinal) if failing else None
+        position = next((position for position, path in enumerate(paths) if path == anchor), 0)
+        first = max(0, min(position - WINDOW // 2, len(paths) - WINDOW))
+    return range(first, min(first + WINDOW, len(paths)))
 
 
 def _blocks(rows: Sequence[Row], opened: Opened | None) -> list[Block]:

@@ -25,7 +25,7 @@ def parse(text: object) -> Any:
     if _depth(source) > MAX_DEPTH:
         raise Unparsed("nested too deeply")
     try:
-        value = json.loads(source, parse_constant=_refuse)
+        value = _DECODER.decode(source)
     except (ValueError, RecursionError):
         raise Unparsed("not JSON") from None
     return _clean(value) if "\\ud" in source or "\\uD" in source else value
@@ -77,8 +77,15 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
+# Made once: json.loads makes one for each text.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
 def _depth(source: str) -> int:
     # An upper bound: brackets inside strings are counted as well, which only a row made for it would notice.
+    opened = source.count("[") + source.count("{")
+    if opened <= MAX_DEPTH:
+        return opened
     depth = deepest = 0
     for character in re.findall(r"[\[{}\]]", source):
         depth += 1 if character in "[{" else -1
