@@ -21,9 +21,10 @@ from runs.sources.base import FileFacts
 T = TypeVar("T")
 
 SMALL = 16 * 1024 * 1024  # bytes of a file that is counted while its page waits
+AT_ONCE = 100  # small files that a page waits for; of more, the rest are counted as large ones are
 PATIENCE = 0.05  # seconds that a page waits for the others together
 RARELY = 9  # times as long as a count took, until the next of the same file begins
-STAYS_TRUE = 15  # seconds that counts of what is due stay true enough
+STAYS_TRUE = 15  # seconds that counts of what is due stay true enough; of more files, as many times longer
 KEPT = 8192  # answers
 # A locked file is waited for; a few threads keep one such file from delaying all that come after it.
 READ_TOGETHER = 4
@@ -88,13 +89,16 @@ def counted(
 ) -> tuple[Counted[T] | None, ...]:
     """What ``work(slug, engine)`` says of each database, in their order; None where that isn't counted yet. ``question``
     tells it from other work; ``waits``: however long it takes. Errors are never kept."""
-    states = [_state(database) for database in databases]
+    stays_true = STAYS_TRUE * max(1, len(databases) // AT_ONCE)
+    states = [_state(database, stays_true) for database in databases]
     keys: list[_Key] = [(database.source.place, question) for database in databases]
     found: list[Counted[T] | None] = [_known(key, state) for key, state in zip(keys, states, strict=True)]
     missing = [at for at, answer in enumerate(found) if answer is None or not answer.fresh]
     if not missing:
         return tuple(found)
     small = [at for at in missing if waits or _is_small(databases[at])]
+    if not waits:
+        del small[AT_ONCE:]
     began, now = time.monotonic(), clock.now()
     large = {at: _start(databases[at], keys[at], states[at], work) for at in set(missing).difference(small)}
     for at, answer in zip(small, read_each([databases[at] for at in small], work), strict=True):
@@ -125,9 +129,9 @@ def _read(database: Readable, work: Callable[[str, Engine], T]) -> T | Durascope
         return error
 
 
-def _state(database: Countable) -> tuple[str, int]:
+def _state(database: Countable, stays_true: int) -> tuple[str, int]:
     # What is due, and the 24 hours of failures, move with the clock even where the file stays as it is.
-    return database.source.fingerprint(), int(clock.now().timestamp()) // STAYS_TRUE
+    return database.source.fingerprint(), int(clock.now().timestamp()) // stays_true
 
 
 def _is_small(database: Countable) -> bool:

@@ -65,6 +65,15 @@ def last_event_at(database: Database) -> datetime | None:
     return entry.contents.overview.last_event_at if isinstance(entry.contents, Contents) else None
 
 
+def newest_by_slug(databases: Sequence[Database]) -> dict[str, datetime]:
+    """An instant after which a database has no run: of those that are known as they are."""
+    return {
+        entry.slug: entry.contents.overview.last_event_at
+        for entry in glance(databases)
+        if isinstance(entry.contents, Contents) and entry.fresh and entry.contents.overview.last_event_at is not None
+    }
+
+
 def _entry(database: Database, contents: Counted[Contents]) -> Entry:
     return Entry(database.slug, database.source.facts(), contents.answer, contents.fresh)
 

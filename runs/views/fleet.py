@@ -9,6 +9,8 @@ from runs.fleet import Contents, Entry, Pending, glance
 from runs.views.live import incomplete, tag_of, unchanged
 from runs.views.preferences import remember
 
+MOST = 200  # rows that are shown unless all are asked for
+
 
 def fleet(request: HttpRequest) -> HttpResponse:
     """``GET /``."""
@@ -18,10 +20,12 @@ def fleet(request: HttpRequest) -> HttpResponse:
         return answer
     entries = sorted(glance(databases), key=_urgency)
     readable = [entry.contents for entry in entries if isinstance(entry.contents, Contents)]
+    shown = len(entries) if request.GET.get("rows") == "all" else MOST
     context = {
         "here": "fleet",
         "live_tag": tag if all(entry.fresh for entry in entries) else incomplete(tag),
         "entries": entries,
+        "shown": entries[:shown],
         "readable": len(readable),
         "failures": sum(sum(contents.overview.failures) for contents in readable),
         "now": clock.now(),

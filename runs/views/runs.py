@@ -14,9 +14,9 @@ from runs.diagnosis import known_until
 from runs.errors import BadFilter
 from runs.facets import facets
 from runs.filters import Filter
-from runs.fleet import last_event_at
+from runs.fleet import last_event_at, newest_by_slug
 from runs.lookup import ListQuery, list_query
-from runs.merge import Merged, merged_runs
+from runs.merge import ASKED_TOGETHER, Merged, merged_runs
 from runs.records import UNSUCCESSFUL, Histogram, Run, Status
 from runs.timeline.zoom import Window
 from runs.views import picking
@@ -46,7 +46,8 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
     if answer := unchanged(request, tag):
         return answer
     asked = asked_of(request)
-    merged = merged_runs(databases, asked.where, asked.after, asked.limit)
+    newest = newest_by_slug(databases) if len(databases) > ASKED_TOGETHER else {}
+    merged = merged_runs(databases, asked.where, asked.after, asked.limit, newest)
     numbers = facets(databases, _steady(asked.where, request.GET.get("within", "")))
     rows = _rows(databases, merged)
     context = {

@@ -209,7 +209,9 @@ def _ask(connection: HTTPConnection, path: str, headers: Mapping[str, str]) -> t
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request("GET", path, headers={"Accept-Encoding": "gzip"} | named)
     answer = connection.getresponse()
-    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    found, body = {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    # Whoever is sent on has not seen the page yet.
+    return _ask(connection, found["location"], headers) if answer.status == 302 else (answer.status, found, body)
 
 
 def _parents() -> Iterator[tuple[int, int]]:

@@ -18,8 +18,8 @@ _SHARED = {
     # parent has such a step: nine digits at most, and the first look tells most ids from such. A child that an older
     # release gave an id of its own has no parent here: no index leads from it to that step.
     "parent": """COALESCE(s.parent_workflow_id, CASE
-    WHEN substr(s.workflow_uuid, length(s.workflow_uuid) - 9) LIKE '%-%' AND length({stem}) > 1
-      AND length(s.workflow_uuid) - length({stem}) BETWEEN 1 AND 9
+    WHEN (length(s.workflow_uuid) < 10 OR substr(s.workflow_uuid, length(s.workflow_uuid) - 9) LIKE '%-%')
+      AND length({stem}) > 1 AND length(s.workflow_uuid) - length({stem}) BETWEEN 1 AND 9
       AND substr({stem}, length({stem})) = '-'
     THEN (SELECT o.workflow_uuid FROM {schema}operation_outputs o
           WHERE o.workflow_uuid = substr({stem}, 1, length({stem}) - 1)

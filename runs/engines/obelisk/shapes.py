@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from runs.clock import parse_instant
@@ -53,7 +54,12 @@ def instant(value: object) -> datetime | None:
 
 def snake(word: object) -> str:
     """``JoinSetRequest`` as ``join_set_request``: releases up to 0.33 wrote the former."""
-    return _BOUNDARY.sub("_", text(word)).lower()
+    return _snake(text(word))
+
+
+@lru_cache(maxsize=1024)
+def _snake(word: str) -> str:
+    return _BOUNDARY.sub("_", word).lower()
 
 
 def hexadecimal(value: object) -> str:
