@@ -75,14 +75,14 @@ def merged_runs(
     answers: dict[str, _Remainder | DurascopeError] = {}
     ordered: list[tuple[str, Run]] = []
     for asked in _turns(databases, newest or {}):
-        if len(ordered) > limit and _is_older(asked, newest or {}, ordered[limit - 1][1]):
+        if len(ordered) >= limit and _is_older(asked, newest or {}, ordered[limit - 1][1]):
             break
         found = read_each(asked, lambda slug, engine: _remainder(slug, engine, where, place, limit))
         answers |= zip((database.slug for database in asked), found, strict=True)
         streams = [[(one.slug, run) for run in one.runs] for one in answers.values() if isinstance(one, _Remainder)]
         ordered = list(heapq.merge(*streams, key=lambda row: (EPOCH - row[1].created_at, row[0])))
     remainders = [answer for answer in answers.values() if isinstance(answer, _Remainder)]
-    more = len(ordered) > limit or any(remainder.more for remainder in remainders)
+    more = len(ordered) > limit or len(answers) < len(databases) or any(remainder.more for remainder in remainders)
     rows = tuple(ordered[:limit])
     return Merged(
         rows=rows,
