@@ -23,6 +23,9 @@ USAGE = """durascope serve PATH... [--host HOST] [--port PORT] [--open]
        durascope retry PATH RUN_ID [--operation OPERATION] [--from STEP] [--children deep|whole] [--pin VERSION]
                        [--engine-url NAME=URL] [--release] [--reason WHY] [--dry-run] [--yes]
        durascope audit verify|export
+       durascope compare A B [--match auto|id|ordinal|dedup|path|input] [--path '$.order_id'] [--ignore PATH]...
+                       [--tolerance 20%%,50ms] [--format text|markdown|json|junit] [--fail-on rewritten,new-errors,'p95>1.5x']
+       durascope compare --fleet A-FOLDER B-FOLDER [the same options]
        durascope manage COMMAND..."""
 MAX_LIMIT = 10_000
 ENGINE_URL: dict[str, Any] = {
@@ -126,6 +129,25 @@ def _parser() -> argparse.ArgumentParser:
     retry.add_argument("--release", action="store_true", help="check again, and release, what was appended paused")
     audit = commands.add_parser("audit", help="who retried what and why: verify it, or export it as JSON lines")
     audit.add_argument("action", choices=("verify", "export"))
+
+    compare = commands.add_parser("compare", help="how two databases are related, and what differs")
+    compare.add_argument("a", metavar="A")
+    compare.add_argument("b", metavar="B")
+    compare.add_argument("--fleet", action="store_true", help="two folders: each database with the one of its name")
+    compare.add_argument("--match", default="", help="auto, id, ordinal, dedup, path or input (auto: each in turn)")
+    compare.add_argument("--path", default="", help="a path into the input by which runs are matched: $.order_id")
+    compare.add_argument(
+        "--ignore", action="append", default=[], metavar="PATH", help="a path that does not count; may repeat"
+    )
+    compare.add_argument("--tolerance", default="", help="by how much durations may differ (20%%,50ms)")
+    compare.add_argument("--format", choices=("text", "markdown", "json", "junit"), default="text", dest="form")
+    compare.add_argument(
+        "--fail-on",
+        default="",
+        metavar="WHAT",
+        help="exit with 1 on: rewritten, diverged, missing, different, "
+        "new-errors, more-errors, failures, slower, p95>1.5x; several with commas",
+    )
 
     commands.add_parser("manage", help="Django's own commands, for developing", add_help=False)
     return parser
@@ -300,6 +322,15 @@ def _audit(options: argparse.Namespace) -> int:
     return retry_commands.verify() if options.action == "verify" else retry_commands.export()
 
 
+def _compare(options: argparse.Namespace) -> int:
+    from runs import compare_commands
+    from runs.compare import asking, failing
+
+    chosen = asking.options(options.match, options.path, options.ignore, options.tolerance)
+    work = compare_commands.compare_fleet if options.fleet else compare_commands.compare
+    return work(options.a, options.b, chosen, options.form, failing.conditions(options.fail_on))
+
+
 def _set_up_django() -> None:
     import django
 
@@ -323,6 +354,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": _show,
     "retry": _retry,
     "audit": _audit,
+    "compare": _compare,
 }
 
 

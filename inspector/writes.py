@@ -13,7 +13,7 @@ from runs.errors import DurascopeError, MethodNotAllowed, NotAllowed, WrongMedia
 
 SAFE_METHODS = ("GET", "HEAD")
 _JSON = re.compile(r"/api/v1/(retries/|jobs/[0-9]+/cancel/|databases/[^/]+/runs/[^/]+/retry/)")
-_FORMS = re.compile(r"/(retries/([0-9a-z]+/)*|db/[^/]+/runs/[^/]+/retry/([a-z]+/)?)")
+_FORMS = re.compile(r"/(compare/(again|cancel)/|retries/([0-9a-z]+/)*|db/[^/]+/runs/[^/]+/retry/([a-z]+/)?)")
 
 
 def allowed_methods(path: str) -> tuple[str, ...]:

@@ -61,6 +61,16 @@ def to_epoch_ms(instant: datetime) -> int:
     return (instant - EPOCH) // timedelta(milliseconds=1)
 
 
+def from_epoch_us(value: int) -> datetime:
+    """The instant of microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+def to_epoch_us(instant: datetime) -> int:
+    """Microseconds since 1970."""
+    return (instant - EPOCH) // timedelta(microseconds=1)
+
+
 def rfc3339(instant: datetime | None) -> str | None:
     """RFC 3339 in UTC, up to 6 fraction digits, none where they are zero: ``2026-11-22T13:07:29.866Z``."""
     if instant is None:

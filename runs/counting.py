@@ -23,7 +23,8 @@ T = TypeVar("T")
 SMALL = 16 * 1024 * 1024  # bytes of a file that is counted while its page waits
 AT_ONCE = 100  # small files that a page waits for; of more, the rest are counted as large ones are
 PATIENCE = 0.05  # seconds that a page waits for the others together
-RARELY = 9  # times as long as a count took, until the next of the same file begins
+RARELY = 9  # times as long as a count took, until the next of a file that has changed
+SELDOM = 99  # the same, where only time went on
 STAYS_TRUE = 15  # seconds that counts of what is due stay true enough; of more files, as many times longer
 KEPT = 8192  # answers
 # A locked file is waited for; a few threads keep one such file from delaying all that come after it.
@@ -69,12 +70,13 @@ class Counted(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An answer, the state of the file that it is of, and by time.monotonic when the next may be counted."""
+    """An answer, the state of the file that it is of, and by time.monotonic when it had been counted, and how long that took."""
 
     answer: object
     state: tuple[str, int]
     at: datetime
-    again: float
+    ended: float
+    took: float
 
 
 _Key = tuple[str, Hashable]
@@ -104,7 +106,7 @@ def counted(
     for at, answer in zip(small, read_each([databases[at] for at in small], work), strict=True):
         found[at] = Counted(answer, now)
         if not isinstance(answer, DurascopeError):
-            _keep(keys[at], _Kept(answer, states[at], now, began))
+            _keep(keys[at], _Kept(answer, states[at], now, began, 0.0))
     # Where the file is as it was, and only time went on, nobody waits.
     pending = [future for at, future in large.items() if future and not _is_same_file(keys[at], states[at])]
     wait(pending, max(PATIENCE - (time.monotonic() - began), 0))
@@ -157,7 +159,8 @@ def _start(
         if key in _under_way:
             return _under_way[key]
         kept = _kept.get(key)
-        if kept is not None and time.monotonic() < kept.again:
+        pause = SELDOM if _is_same_file(key, state) else RARELY
+        if kept is not None and time.monotonic() < kept.ended + pause * kept.took:
             return None
         if not _threads:
             _threads.append(ThreadPoolExecutor(COUNTED_TOGETHER, thread_name_prefix="counting"))
@@ -171,7 +174,7 @@ def _count(database: Countable, key: _Key, state: tuple[str, int], work: Callabl
         answer = _read(database, work)
         if not isinstance(answer, DurascopeError):
             ended = time.monotonic()
-            _keep(key, _Kept(answer, state, now, ended + RARELY * (ended - began)))
+            _keep(key, _Kept(answer, state, now, ended, ended - began))
         return answer
     finally:
         with _lock:

@@ -4,9 +4,13 @@ Run ids are written by runs.addresses; slugs are made safe by the catalogue and 
 secret or a path of the file system.
 """
 
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
 from runs.addresses import encode
 
 API = "/api/v1"
+COMPARE = "/compare/"
 
 
 def database_href(slug: str) -> str:
@@ -73,3 +77,14 @@ def payload_href(slug: str, run_id: str, name: str) -> str:
 
 def payload_page(slug: str, run_id: str, name: str) -> str:
     return f"{run_page(slug, run_id)}payloads/{name}/"
+
+
+def pair_page(a: str, a_run: str, b: str, b_run: str, more: Sequence[tuple[str, str]] = ()) -> str:
+    """Two runs, compared; ``more`` are further parameters. Ids stand in the query as they are."""
+    query = [("a", a), ("a_run", a_run), ("b", b), ("b_run", b_run), *more]
+    return f"{COMPARE}run/?{urlencode(query, errors='surrogatepass')}"
+
+
+def compare_with_page(slug: str, run_id: str) -> str:
+    """What one run can be compared with."""
+    return f"{COMPARE}run/?{urlencode([('a', slug), ('a_run', run_id)], errors='surrogatepass')}"

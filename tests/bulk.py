@@ -85,6 +85,8 @@ class Api:
     def start(self, confirmed: dict[str, Any]) -> str:
         """Begins the job; its address."""
         status, said = self("/api/v1/retries/", confirmed)
+        while status == 423:  # an engine at full speed has the file to itself now and then: nothing was begun
+            status, said = self("/api/v1/retries/", confirmed)
         assert status == 202, said
         return str(said["job"]["href"])
 

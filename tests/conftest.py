@@ -16,18 +16,23 @@ from typing import Any
 
 import pytest
 from asking import Asker
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from runs import appending, engines
 from runs.catalogue import served
 from runs.jobs import waking
-from tests import browsing, serving
+from tests import browsing, pairing, serving
 
 TESTS = Path(__file__).parent
 # A test asks in one snapshot what a person asks in hundreds, on a machine that may be busy.
 os.environ.setdefault("DURASCOPE_QUERY_SECONDS", "60")
+settings.register_profile("durascope", deadline=None)
+settings.load_profile("durascope")
 PACKED = (TESTS / "databases", TESTS.parent / "runs" / "demo" / "databases")
 DBOS = tuple(sorted(p.name.removesuffix(".sqlite.xz") for folder in PACKED for p in folder.glob("[cgmz]*.sqlite.xz")))
+# Coverage doubles the time of what reads whole databases, and these lead through the same lines as the other two.
+UNMEASURED = {"shop-early", "shop-fork", "shop-live", "shop-staging"}
 OBELISK = ("old-0.38.3", "shop", "shop-early", "shop-fork", "shop-live", "shop-staging")
 
 
@@ -37,12 +42,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for marker, flag, what in (
-        ("engines", "--all-engines", "another release of an engine"),
-        ("soak", "--soak", "takes many minutes"),
-    ):
-        for item in items if not config.getoption(flag) else ():
-            if item.get_closest_marker(marker):
+    for item in items:
+        name = (
+            item.callspec.params.get("name")
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+            else None
+        )
+        if item.get_closest_marker("browser") or name in UNMEASURED:
+            item.add_marker(pytest.mark.no_cover)
+        for marker, flag, what in (
+            ("engines", "--all-engines", "another release of an engine"),
+            ("soak", "--soak", "takes many minutes"),
+        ):
+            if item.get_closest_marker(marker) and not config.getoption(flag):
                 item.add_marker(pytest.mark.skip(reason=f"{what}: tests/run {flag}"))
 
 
@@ -125,6 +137,12 @@ def read(
     return get
 
 
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs to compare with one another, of a real DBOS application. Only to be read."""
+    return pairing.make(tmp_path_factory.mktemp("pairs") / "pairs.sqlite")
+
+
 @pytest.fixture
 def sql(fresh: Callable[[str], Path]) -> Callable[..., list[Any]]:
     """``sql("shop", "SELECT …", …)``: plain SQL on a copy, by Python's own SQLite."""
@@ -136,7 +154,7 @@ def sql(fresh: Callable[[str], Path]) -> Callable[..., list[Any]]:
     return get
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # not longer: its event loop keeps Django from its database
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = browsing.start(playwright)
@@ -144,9 +162,9 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(unpacked: Callable[[str], Path]) -> Iterator[serving.Served]:
-    """The real command over five databases, both engines: shared by a module, only to be read."""
+    """The real command over five databases, both engines: shared by the session, only to be read."""
     with serving.served(*(f"{slug}={unpacked(name)}" for slug, name in browsing.SITE.items())) as running:
         yield running
 

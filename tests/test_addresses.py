@@ -5,7 +5,7 @@ import re
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runs.addresses import EMPTY, MAX_ENCODED, PATTERN, decode, encode, is_digest
@@ -42,6 +42,7 @@ def test_what_decodes_is_written_in_just_that_way(segment: str) -> None:
     assert encode(text) == segment
 
 
+@settings(max_examples=30)
 @given(ANY_TEXT.filter(bool), st.integers(500, 3000))
 def test_long_ids_are_addressed_by_their_digest(piece: str, repeats: int) -> None:
     text = piece * repeats

@@ -126,6 +126,7 @@ def test_all_runs_of_a_dbos_database_are_listed_once_newest_first(
     ]
 
 
+@pytest.mark.no_cover  # the same lines again and again
 def test_every_run_has_its_steps_in_order_and_every_link_leads_on(
     ask: Ask, unpacked: Unpacked, fresh: Unpacked
 ) -> None:

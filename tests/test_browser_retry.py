@@ -8,12 +8,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
-from tests.browsing import CHROMIUM, page, picture, scrolls_sideways
+from tests.browsing import NEEDS_CHROMIUM, page, picture, scrolls_sideways
 from tests.dbos_files import sql
 from tests.serving import Served, served
 from tests.test_browser_pages import AXE, THEMES
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium was found")]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no javascript"])

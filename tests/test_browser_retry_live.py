@@ -131,7 +131,7 @@ def test_a_page_of_another_origin_can_neither_retry_nor_save_a_copy(
     with page(browser, shop.url) as shown:
         shown.goto(mine)
         digest = shown.locator("input[name=digest]").input_value()
-    with page(browser, "about:blank", quiet=False) as foreign:
+    with page(browser, "about:blank", quiet=False, alone=True) as foreign:
         foreign.route(
             "http://stranger.example/**",
             lambda route: route.fulfill(

@@ -288,7 +288,7 @@ def test_a_history_of_thousands_is_shown_in_parts(browser: Browser, states: Serv
         shown.get_by_role("link", name="Later", exact=True).last.click()
         expect(shown.get_by_text("Rows 201 to 400 of")).to_be_visible()
         everything.click()
-        expect(rows).to_have_count(_rows_of_pending(), timeout=30_000)
+        expect(rows).to_have_count(_rows_of_pending())
 
 
 def _rows_of_pending() -> int:

@@ -179,6 +179,16 @@ def test_a_file_of_037_or_earlier_is_read_as_far_as_it_is_understood(
         assert engine.histogram(Filter(), 2).parts == ((3, 1), (0, 0))  # all at one instant
         assert engine.usual({"a:b/d.x"}) == {}
         assert [section.key for section in engine.raw("E_1", 2)] == ["t_execution_log", "t_state"]
+        for digest in engine.digests("", 10).runs:
+            contents = engine.contents(digest.id)
+            slots = [engine.run(digest.id).payloads, *(step.payloads for step in engine.steps(digest.id))]
+            assert contents.keys() == {
+                each.name for slot in slots for each in (slot.input, slot.output, slot.error) if each
+            }
+            assert contents["run.input"] == digest.input
+            assert [mark.position for mark in engine.marks(digest.id)] == [
+                str(number) for number in range(digest.events)
+            ]
         return (
             {run.id: run for run in every_run(engine, Filter(), 1)},
             engine.run("E_1"),

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from asking import Asker, faults
 
+from runs.addresses import decode
+
 Ask = Callable[..., Asker]
 
 
@@ -63,6 +65,8 @@ def test_every_address_of_the_interface_is_described(document: Any) -> None:
         "/api/v1/retries/",
         "/api/v1/retries/{number}/",
         "/api/v1/jobs/{number}/",
+        "/api/v1/compare/",
+        "/api/v1/compare/runs/",
     ]
     assert tuple(path for path, _ in operations(document, "post")) == WRITTEN
 
@@ -85,6 +89,8 @@ def test_every_operation_names_its_parameters_its_answer_and_its_errors(document
     for path, operation in operations(document):
         expected = {"200", "400"} | ({"404"} if "{" in path else set())
         expected |= {"422", "423", "503"} if "{slug}/runs" in path or "/retries/{" in path else set()
+        expected |= {"404", "422", "423", "503"} if "/compare/" in path else set()
+        expected |= {"202"} if path.endswith("/compare/") else set()
         assert operation["responses"].keys() == expected
     for path, operation in operations(document, "post"):
         assert {"403", "415"} <= operation["responses"].keys(), path
@@ -96,15 +102,23 @@ def test_every_parameter_that_is_described_is_understood(ask: Ask, unpacked: Cal
     run = get("/api/v1/runs/", limit=1)["runs"][0]["href"]
     addresses = {"{slug}": "mini-3.4.0", "{run}": run.split("/")[-2], "{name}": "run.input", "{number}": "1"}
     examples = {"array": "mini-3.4.0", "integer": "5", "string": ""}
+    of_two = {
+        "a": "mini-3.4.0",
+        "b": "mini-3.4.0",
+        "a_run": decode(addresses["{run}"]),
+        "b_run": decode(addresses["{run}"]),
+    }
     for path, operation in operations(get.document):
         address = re.sub(r"\{\w+\}", lambda match: addresses[match[0]], path)
         if "{number}" in path:
             continue  # nothing is recorded here; test_api_retry asks for those
+        needed = {name: of_two[name] for name in (each["name"] for each in operation["parameters"]) if name in of_two}
         for parameter in operation["parameters"]:
-            if parameter["in"] == "query" and parameter["name"] != "raw":
+            if parameter["in"] == "query" and parameter["name"] not in ("raw", *needed):
                 schema = parameter["schema"]
                 value = (schema.get("items", schema).get("enum") or [examples[schema["type"]]])[0]
-                get(address, **{parameter["name"]: value})
+                value = "$.id" if parameter["name"] == "ignore" else value
+                get(address, **needed, **{parameter["name"]: value})
         assert get(address, none_of_ours="1", expect=400)["error"] == "BadFilter"
 
 

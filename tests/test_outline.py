@@ -161,11 +161,12 @@ def test_a_text_too_long_for_one_page_is_a_link_and_by_itself_goes_slice_by_slic
     assert shown == value
 
 
+@pytest.mark.no_cover  # the same lines again and again
 @pytest.mark.parametrize(
     "value",
     [
         [f"{number} " + "<&>" * 600 for number in range(3000)],
-        ["\x00" * 60_000 for _ in range(50)],
+        ["\x00" * 60_000 for _ in range(20)],
         {f"{number}" + "<" * 500: {"a": ["&" * 300] * 90} for number in range(500)},
         [[[["x" * 1999] * 100] * 10] * 10] * 10,
         "<" * 3_000_000,

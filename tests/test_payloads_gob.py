@@ -108,7 +108,7 @@ def test_a_gob_that_was_cut_shows_what_there_is(name: str) -> None:
     assert beginning.tree.entries[0] == (Scalar("B"), Scalar(True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(WRITTEN)), st.data())
 def test_an_altered_gob_never_raises(name: str, data: st.DataObject) -> None:
     gob = bytearray(base64.b64decode(WRITTEN[name]))

@@ -38,7 +38,7 @@ def keys_with_dollar(value: object) -> bool:
     return isinstance(value, list) and any(map(keys_with_dollar, value))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(VALUES, st.booleans(), st.sampled_from([None, 1, "\t"]), st.sampled_from(["json", "portable_json", "acme"]))
 def test_json_reads_as_the_standard_parser_reads_it(value: Any, ascii: bool, indent: Any, encoding: str) -> None:
     text = json.dumps(value, ensure_ascii=ascii, indent=indent)
@@ -48,7 +48,7 @@ def test_json_reads_as_the_standard_parser_reads_it(value: Any, ascii: bool, ind
         assert json.dumps(shown, ensure_ascii=ascii, indent=indent) == text  # the order of keys too
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text('[]{},:"\\u019eE+-. ntfalsr', max_size=30))
 def test_what_the_standard_parser_refuses_has_a_problem(text: str) -> None:
     try:
@@ -59,7 +59,7 @@ def test_what_the_standard_parser_refuses_has_a_problem(text: str) -> None:
         assert decode("json", text.encode()).problem == ""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(ENCODINGS), st.binary(max_size=80), st.booleans(), st.booleans())
 def test_no_bytes_raise_in_any_encoding(encoding: str, data: bytes, truncated: bool, armoured: bool) -> None:
     decoded = decode(encoding, base64.b64encode(data) if armoured else data, truncated=truncated)
@@ -68,7 +68,7 @@ def test_no_bytes_raise_in_any_encoding(encoding: str, data: bytes, truncated: b
         json.dumps(to_json(decoded.tree), ensure_ascii=False, allow_nan=False).encode()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(VALUES, st.data())
 def test_a_json_text_that_was_cut_shows_its_beginning(value: Any, data: st.DataObject) -> None:
     text = json.dumps({"first": 1, "second": value})

@@ -98,19 +98,19 @@ BUILTINS = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BUILTINS, st.sampled_from(PROTOCOLS))
 def test_any_builtin_value_reads_as_it_was_at_every_protocol(value: object, protocol: int) -> None:
     assert without_sharing(read(value, protocol), {}) == expected(value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=200), st.sampled_from(["", "80", "8004", "8005", "28", "7d"]))
 def test_no_bytes_raise(data: bytes, start: str) -> None:
     raw(bytes.fromhex(start) + data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BUILTINS, st.sampled_from(PROTOCOLS), st.data())
 def test_a_pickle_that_was_cut_or_altered_never_raises(value: object, protocol: int, data: st.DataObject) -> None:
     pickled = bytearray(pickle.dumps(value, protocol))

@@ -161,7 +161,7 @@ def test_broken_text_arrives_readable_in_any_encoding(encoding: str, tmp_path: P
 
 
 @given(st.lists(st.binary(max_size=12), min_size=1, max_size=8))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_in_a_text_column_can_be_read_in_order(tmp_path: Path, values: list[bytes]) -> None:
     path = tmp_path / "x.sqlite"
     path.unlink(missing_ok=True)

@@ -82,12 +82,13 @@ def test_a_fragment_holds_the_lines_alone(client: Client, path: Path) -> None:
     assert "<html" in get(client, f"{page('many')}?at=0", **{"HX-Request-Type": "full"})
 
 
+@pytest.mark.no_cover  # the same lines again and again
 def test_every_link_of_the_tree_leads_to_a_part(client: Client, path: Path) -> None:
     store_json(path, "many", {"rows": [{"a": [{"b": number}] * 30} for number in range(300)]})
     shown = get(client, page("many"))
     links = {unescape(link) for link in re.findall(r'hx-get="([^"]+)"', shown)}
     assert len(links) > 10
-    for link in sorted(links)[:10]:
+    for link in sorted(links)[:3]:
         assert get(client, link, **{"HX-Request-Type": "partial"}).startswith("<li")
         assert "<html" in get(client, link)
 
@@ -119,7 +120,7 @@ def test_a_search_lists_places_marks_them_and_says_what_was_searched(client: Cli
     links = [unescape(link) for link in re.findall(r'<li><a class="id" href="([^"]+)"', shown)]
     assert len(links) == 100
     assert links[:2] == ["#at-0", "#at-1"]
-    for link in links:
+    for link in links[:5] + links[5::10]:
         assert_shows(client, page("lines"), link, "at-")
 
 

@@ -13,7 +13,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
 from runs import __version__, fleet, links, lookup, merge
-from runs.api import parameters, schemas, shapes
+from runs.api import comparisons, pairs, parameters, schemas, shapes
 from runs.api.excerpt import excerpt
 from runs.api.reference import Reference
 from runs.api.retries import router
@@ -70,6 +70,8 @@ api = Api(
 # The tag is of the answer, not of the file: some statuses change with the clock alone.
 api.add_decorator(conditional_page, "view")
 api.add_router("", router)
+api.add_router("", comparisons.router)
+api.add_router("", pairs.router)
 
 
 @api.api_operation(

@@ -12,28 +12,29 @@ DEFAULT_VALUE_LIMIT = 4 * 1024 * 1024
 MAX_VALUE_LIMIT = 64 * 1024 * 1024
 
 
-def _query(name: str, description: str, schema: Mapping[str, Any], **more: Any) -> Parameter:
-    return {"in": "query", "name": name, "required": False, "description": description, "schema": schema, **more}
+def query(name: str, description: str, schema: Mapping[str, Any], **more: Any) -> Parameter:
+    """A parameter of the query; ``more`` are further keys of OpenAPI's."""
+    return {"in": "query", "name": name, "required": False, "description": description, "schema": schema} | more
 
 
 def _instant(name: str, description: str) -> Parameter:
-    return _query(name, description, {"type": "string", "format": "date-time"})
+    return query(name, description, {"type": "string", "format": "date-time"})
 
 
 def _text(name: str, description: str) -> Parameter:
-    return _query(name, description, {"type": "string", "maxLength": 2000})
+    return query(name, description, {"type": "string", "maxLength": 2000})
 
 
 PLACE: tuple[Parameter, ...] = (
-    _query(
+    query(
         "limit",
         "How many at most.",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     ),
-    _query("after", "Where to go on: the next of the answer before.", {"type": "string"}),
+    query("after", "Where to go on: the next of the answer before.", {"type": "string"}),
 )
 FILTERS: tuple[Parameter, ...] = (
-    _query(
+    query(
         "status",
         "Runs of this status; give it several times for several.",
         {"type": "array", "items": {"type": "string", "enum": [status.value for status in Status]}},
@@ -47,18 +48,18 @@ FILTERS: tuple[Parameter, ...] = (
     _instant("active_at", "Runs that had begun and not ended at this instant."),
     _text("version", "Runs of this version of the application's code."),
     _text("queue", "Runs of this queue."),
-    _query(
+    query(
         "root",
         "true: only runs without a parent. false: only those with one. Left out: both.",
         {"type": "string", "enum": ["true", "false"]},
     ),
-    _query(
+    query(
         "recovered",
         "false: without failed and cancelled runs of which a retry has succeeded. true: only those. Left out: both.",
         {"type": "string", "enum": ["true", "false"]},
     ),
 )
-DATABASES: Parameter = _query(
+DATABASES: Parameter = query(
     "db",
     "Only the database of this slug; give it several times for several.",
     {"type": "array", "items": {"type": "string"}},
@@ -66,12 +67,12 @@ DATABASES: Parameter = _query(
     explode=True,
 )
 VALUE: tuple[Parameter, ...] = (
-    _query(
+    query(
         "limit",
         "About how many bytes of JSON the value may have; what doesn't fit is marked.",
         {"type": "integer", "minimum": 1, "maximum": MAX_VALUE_LIMIT, "default": DEFAULT_VALUE_LIMIT},
     ),
-    _query(
+    query(
         "raw",
         "Given without a value: the bytes as stored, as a file.",
         {"type": "string", "maxLength": 0},
@@ -93,11 +94,14 @@ def described(
     answer: str,
     errors: Collection[int] = tuple(STATUSES),
     content: Mapping[str, Any] | None = None,
+    begun: str = "",
 ) -> dict[str, Any]:
     """What the OpenAPI document says of an operation beside what its signature says.
 
-    ``answer`` describes the answer with status 200, ``content`` its forms other than JSON.
+    ``answer`` describes the answer with status 200, ``content`` its forms other than JSON; ``begun`` one with 202, if there is one.
     """
     responses: dict[int, Any] = {status: {"description": STATUSES[status]} for status in errors}
     responses[200] = {"description": answer} | ({"content": content} if content else {})
+    if begun:
+        responses[202] = {"description": begun}
     return {"parameters": [dict(parameter) for parameter in parameters], "responses": responses}

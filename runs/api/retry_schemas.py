@@ -24,7 +24,7 @@ class Part(Shape):
     run: str
 
 
-class Change(Shape):
+class RowChange(Shape):
     """One row that is added or changed."""
 
     change: Annotated[str, Field(description="insert, copy or update.")]
@@ -43,7 +43,7 @@ class Plan(Shape):
     new_run: Annotated[str, Field(description="The id of the run that will go on.")]
     again: Annotated[list[Part], Field(description="What runs again.")]
     kept: Annotated[list[Part], Field(description="What is kept, with its result.")]
-    rows: Annotated[dict[str, list[Change]], Field(description="What is added or changed, by table.")]
+    rows: Annotated[dict[str, list[RowChange]], Field(description="What is added or changed, by table.")]
     sql: Annotated[str, Field(description="The same as SQL to read or copy.")]
     guards: Annotated[list[str], Field(description="The facts that the plan relies on.")]
     effects: Annotated[list[str], Field(description="What may happen twice, in plain words.")]

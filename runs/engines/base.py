@@ -8,9 +8,11 @@ from runs.filters import Filter
 from runs.records import (
     Body,
     Cursor,
+    Digests,
     Event,
     Histogram,
     LogLine,
+    Mark,
     Names,
     Neighbours,
     Overview,
@@ -106,6 +108,20 @@ class Engine(Protocol):
 
     def payload(self, run_id: str, name: str) -> Body:
         """One body, at most BODY_LIMIT bytes of it. Raises RunNotFound or PayloadNotFound."""
+
+    def digests(self, after: str, limit: int) -> Digests:
+        """At most ``limit`` runs, children too, by id from the one after ``after``: all of a database, in parts short enough to
+        disturb no engine. The samples are of the steps of these runs."""
+
+    def marks(self, run_id: str) -> tuple[Mark, ...]:
+        """The run's unchanging events, oldest first. Raises RunNotFound."""
+
+    def inputs(self, run_ids: Collection[str]) -> Mapping[str, Body]:
+        """The inputs of these runs, by id; runs without one, or that there are not, are absent."""
+
+    def contents(self, run_id: str) -> Mapping[str, bytes]:
+        """A digest (16 bytes) of the stored bytes of every payload of the run and of its steps, by the payload's name: equal
+        ones hold the same, different ones may. Raises RunNotFound."""
 
     def sections(self) -> tuple[Section, ...]:
         """What the database says beside its runs: workflows, queues, schedules, versions, deployments, components, migrations."""

@@ -1,4 +1,5 @@
-"""A job as a workflow on DBOS: one step a run, each of which may be done again without anything being appended twice.
+"""A job as a workflow on DBOS: one step a run, each of which may be done again without anything being appended twice. And a
+comparison of two large databases: what was read of them is kept, so that its step goes on where it was.
 
 Only the jobs process imports this: DBOS takes its time to load, and its database must be written by that process alone.
 """
@@ -11,6 +12,7 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from runs import retrying
 from runs.appending import Appender
 from runs.catalogue import Database
+from runs.compare import tasks
 from runs.errors import AppendRefused, DurascopeError, NotEligible
 from runs.home import JOBS
 from runs.sources.sqlite import SqliteSource
@@ -19,6 +21,7 @@ from runs.state.models import Item
 from runs.state.retries import JOB_KEY, options_of
 
 VERSION = "1"  # of the workflow below: a job that was interrupted goes on with a newer Durascope too
+MOST_PATIENCE = 86_400.0  # seconds that a comparison waits for another process that makes it
 PAUSES = 0.01, 1.0  # seconds between two runs, at least and at most
 STOP_AFTER = 5  # failures: whatever is wrong is not about one run
 
@@ -45,6 +48,13 @@ def finish(number: int) -> None:
     handle.get_result()
 
 
+def compare(folder: Path, key: str) -> None:
+    """Makes a comparison that is asked for, from wherever it is."""
+    with SetWorkflowID(f"compare-{key}-{tasks.asked_at(folder, key)}"):
+        handle = DBOS.start_workflow(make_comparison, str(folder), key)
+    handle.get_result()
+
+
 def stop() -> None:
     """Ends DBOS, and the processes that append."""
     DBOS.destroy()
@@ -68,6 +78,17 @@ def append_all(number: int) -> str:
             break
     finish_job(number, stopped)
     return stopped
+
+
+@DBOS.workflow()
+def make_comparison(folder: str, key: str) -> str:
+    """How it ended, in a word. How far it is lies beside what is asked, where every web worker can see it."""
+    return compare_all(folder, key)
+
+
+@DBOS.step()
+def compare_all(folder: str, key: str) -> str:
+    return tasks.make(Path(folder), key, patience=MOST_PATIENCE)
 
 
 @DBOS.step()

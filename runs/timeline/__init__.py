@@ -1,5 +1,6 @@
 """From a run and its steps to a drawing: pure, without a database, without HTML."""
 
+from runs.timeline.lanes import Drawn, Lane, Lanes, two_lanes
 from runs.timeline.layout import Branch, Row, Timeline, lay_out
 from runs.timeline.ledger import Ledger, keep_ledger
 from runs.timeline.scale import Gap, Scale, Tick
@@ -8,7 +9,10 @@ from runs.timeline.zoom import Zoom, zoom
 
 __all__ = [
     "Branch",
+    "Drawn",
     "Gap",
+    "Lane",
+    "Lanes",
     "Ledger",
     "Pattern",
     "Row",
@@ -21,5 +25,6 @@ __all__ = [
     "Zoom",
     "keep_ledger",
     "lay_out",
+    "two_lanes",
     "zoom",
 ]

@@ -1,6 +1,6 @@
 """The timeline of a run: one row a step, children nested where they are opened, every bar in per cent of the track."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -195,14 +195,15 @@ def _most(group: Sequence[tuple[datetime, datetime, int]]) -> int:
 
 
 def _idle(start: datetime, end: datetime, planned: Sequence[_Item]) -> list[tuple[datetime, datetime]]:
-    busy = [(span.start, span.end) for item in planned for span in item.spans if not _waits(item, span)]
+    busy = [(span.start, span.end) for item in planned for span in item.spans if not waits(item.step, span)]
     return between(start, end, merge(busy)) if busy else []
 
 
-def _waits(item: _Item, span: Span) -> bool:
-    if item.ghost or span.pattern is Pattern.LINE:
+def waits(step: Step | None, span: Span) -> bool:
+    """Whether a span of a step, or of the run itself, is idle time that may be folded."""
+    if (step is not None and step.inherited) or span.pattern is Pattern.LINE:
         return True
-    if item.step is not None and item.step.kind is StepKind.SLEEP:
+    if step is not None and step.kind is StepKind.SLEEP:
         return True
     return span.pattern in (Pattern.QUEUED, Pattern.WAITED, Pattern.BACKING_OFF) and span.duration > LONG_WAIT
 
@@ -221,7 +222,12 @@ def _segments(item: _Item, scale: Scale, ghosts: Scale | None) -> Iterator[Segme
                 x = 0.3 + ghosts.x(span.start) * 0.048
                 yield Segment(span.pattern, span.tone, x, max(0.5, 0.3 + ghosts.x(span.end) * 0.048 - x))
         return
-    for span in item.spans:
+    yield from segments_of(item.spans, scale)
+
+
+def segments_of(spans: Iterable[Span], scale: Scale) -> Iterator[Segment]:
+    """The spans as they are drawn on a scale; those outside of it are left out."""
+    for span in spans:
         if scale.shows(*sorted((span.start, span.end))):
             x, end = scale.x(span.start), scale.x(span.end)
             width = max(end - x, 0.0)

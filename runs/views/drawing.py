@@ -181,7 +181,7 @@ def bars(timeline: Timeline, rows: Sequence[Row]) -> SafeString:
         if row.band:
             x, width = row.band
             parts.append(f'<rect class="band b18" x="{_n(x)}%" y="{y}" width="{_n(width)}%" height="18"/>')
-        parts += [_segment(segment, y) for segment in row.segments]
+        parts += [draw_segment(segment, y) for segment in row.segments]
         if row.note and row.segments and row.segments[0].pattern is not Pattern.GHOST:
             last = row.segments[-1]
             if last.x + last.width < 80:
@@ -209,7 +209,8 @@ def _gaps(scale: Scale) -> Iterator[str]:
         )
 
 
-def _segment(segment: Segment, y: str) -> str:
+def draw_segment(segment: Segment, y: str) -> str:
+    """One segment with its marks, around a height like ``50%``."""
     x, width, css = _n(segment.x), _n(segment.width), f"c-{segment.tone.value}"
     drawn = ""
     match segment.pattern:

@@ -6,7 +6,7 @@ from django.shortcuts import render
 from runs.views.preferences import remember
 
 KEYS = (
-    ("Go", (("/", "search"), ("g f", "fleet"), ("g r", "runs"), ("?", "this page"))),
+    ("Go", (("/", "search"), ("g f", "fleet"), ("g r", "runs"), ("g c", "compare"), ("?", "this page"))),
     (
         "In a list or a timeline",
         (

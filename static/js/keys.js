@@ -1,11 +1,13 @@
 /* Keys, off while typing. The rows of a list or a timeline are its links; focus is where the reader is. */
 import { copy } from "./copy.js";
 
-const GO = { f: "/", r: "/runs/" };
+const GO = { f: "/", r: "/runs/", c: "/compare/" };
 let prefix = "";
+let forgetting;
 
-const rows = () => [...document.querySelectorAll(".row > a.name, .tbl.runs tbody .key a, .tbl.fleet tbody .key a")];
-const failures = () => rows().filter((link) => link.closest(".row.bad, tr")?.querySelector(".c-fail"));
+const rows = () => [...document.querySelectorAll(".row > a.name, .tbl.runs tbody .key a, .tbl.fleet tbody .key a, .aligned tbody th a")];
+const differences = () => rows().filter((link) => link.closest("[data-differs]"));
+const failures = () => document.querySelector(".aligned") ? differences() : rows().filter((link) => link.closest(".row.bad, tr")?.querySelector(".c-fail"));
 
 function move(links, by) {
   if (!links.length) return;
@@ -70,7 +72,8 @@ export function startKeys() {
     }
     if (event.key === "g") {
       prefix = "g";
-      setTimeout(() => { prefix = ""; }, 1000);
+      clearTimeout(forgetting);
+      forgetting = setTimeout(() => { prefix = ""; }, 3000);
       return;
     }
     const action = actions[event.key];

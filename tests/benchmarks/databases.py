@@ -51,7 +51,8 @@ def multiply(real: Path, target: Path, runs: int, models: Sequence[str] = ("ok",
         _empty_others(connection)
         connection.execute(
             "CREATE TEMP TABLE ids AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < :runs)"
-            " SELECT n, lower(hex(randomblob(4))) || printf('-0000-4000-8000-%012d', n) AS id, m.model, :spacing * (n - :runs) AS shift"
+            " SELECT n, lower(hex(randomblob(4))) || printf('-0000-4000-8000-%012d', n) AS id, m.model,"
+            " :spacing * (n - :runs) AS shift"
             " FROM c JOIN models m ON m.number = (n - 1) % :models",
             {"runs": runs, "spacing": SPACING_MS, "models": len(models)},
         )
@@ -63,7 +64,8 @@ def multiply(real: Path, target: Path, runs: int, models: Sequence[str] = ("ok",
             " FROM model_operation_outputs GROUP BY 1"
         )
         connection.execute(
-            f"CREATE TEMP TABLE places AS WITH RECURSIVE c(step) AS (SELECT 1 UNION ALL SELECT step + 1 FROM c WHERE step < {steps})"
+            "CREATE TEMP TABLE places AS WITH RECURSIVE c(step) AS"
+            f" (SELECT 1 UNION ALL SELECT step + 1 FROM c WHERE step < {steps})"
             f" SELECT model, step, max(first, last - ({steps} - step)) AS place FROM kept, c"
         )
         _copies(

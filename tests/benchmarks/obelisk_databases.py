@@ -57,7 +57,8 @@ def long_run(real: Path, target: Path, children: int) -> tuple[Path, str]:
             "SELECT count(*) FROM t_state s WHERE s.execution_id LIKE ? || '.n:restock%'", (run,)
         ).fetchone()[0]
         connection.execute(
-            "CREATE TEMP TABLE numbers AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?) SELECT n FROM c",
+            "CREATE TEMP TABLE numbers AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?)"
+            " SELECT n FROM c",
             (children,),
         )
         values = {"run": run, "child": f"{run}.{CHILD}", "end": end, "already": already, "children": children}

@@ -1,4 +1,4 @@
-"""What pages cost: each row of the table is one piece of work, asked of Durascope, of the others that can do it, and of SQLite itself."""
+"""What pages cost: each row of the table is one piece of work, asked of Durascope, of others that can do it, and of SQLite."""
 
 import gzip
 import re
@@ -47,7 +47,8 @@ def dbos_work(database: Path) -> list[Work]:
     """The pages of the large DBOS file, with ids and a place far down that are really there."""
     (run,) = _rows(
         database,
-        "SELECT workflow_uuid FROM workflow_status WHERE name = 'payloads' ORDER BY created_at DESC LIMIT 1 OFFSET (SELECT count(*) / 3 FROM workflow_status p WHERE p.name = 'payloads')",
+        "SELECT workflow_uuid FROM workflow_status WHERE name = 'payloads' ORDER BY created_at DESC"
+        " LIMIT 1 OFFSET (SELECT count(*) / 3 FROM workflow_status p WHERE p.name = 'payloads')",
     )[0]
     newest = "SELECT workflow_uuid, status, name, created_at FROM workflow_status {} ORDER BY created_at DESC LIMIT 51"
     failed = newest.format(
@@ -86,7 +87,7 @@ def dbos_work(database: Path) -> list[Work]:
         ),
         Work("a payload", {"durascope": f"/db/dbos/runs/{run}/payloads/run.input/"}, 10),
         Work("its list as JSON", {"durascope": "/api/v1/databases/dbos/runs/"}, 15),
-        Work("text of errors", {"durascope": "/db/dbos/runs/?" + urlencode({"q": "declined"}), "argus": "/api/workflows?q=declined"}, 100),
+        Work("text of errors", {"durascope": "/db/dbos/runs/?q=declined", "argus": "/api/workflows?q=declined"}, 100),
         Work("children only", {"durascope": "/db/dbos/runs/?root=false"}, 30),
     ]  # fmt: skip
 
@@ -94,7 +95,8 @@ def dbos_work(database: Path) -> list[Work]:
 def obelisk_work(database: Path) -> list[Work]:
     (run,) = _rows(
         database,
-        "SELECT execution_id FROM t_state WHERE ffqn LIKE '%.fulfil-order' AND is_top_level = 1 ORDER BY created_at DESC LIMIT 1 OFFSET (SELECT count(*) / 3 FROM t_state p WHERE p.ffqn LIKE '%.fulfil-order')",
+        "SELECT execution_id FROM t_state WHERE ffqn LIKE '%.fulfil-order' AND is_top_level = 1 ORDER BY created_at DESC"
+        " LIMIT 1 OFFSET (SELECT count(*) / 3 FROM t_state p WHERE p.ffqn LIKE '%.fulfil-order')",
     )[0]
     newest = "SELECT execution_id, ffqn, state, created_at FROM t_state ORDER BY created_at DESC LIMIT 51"
     return [

@@ -166,7 +166,8 @@ def _long(databases: Databases) -> None:
         for name, run_id in (("dbos", run), ("obelisk", parent)):
             took = durascope.timed(f"/db/{name}/runs/{run_id}/", 5)
             print(
-                f"{name}, a run of {STEPS:,} steps: {took.median:.0f} ms (CPU {took.cpu:.0f}), {took.size / 1000:.0f} kB; to reach 400, 40 kB"
+                f"{name}, a run of {STEPS:,} steps: {took.median:.0f} ms (CPU {took.cpu:.0f}),"
+                f" {took.size / 1000:.0f} kB; to reach 400, 40 kB"
             )
 
 
@@ -203,8 +204,9 @@ def _live(databases: Databases) -> None:
     for journal in ("DELETE", "WAL"):
         cost = live.cost(databases.zoo, databases.folder, journal)
         print(
-            f"ten watchers of a live file, journal {journal}: {cost.commits:.2f} times fewer commits (to reach 1.1), p99 {cost.p99:.2f} times"
-            f" (1.3); {cost.alone:.0f} commits a second alone; {cost.answers} answers, {cost.locked} of them that it is locked",
+            f"ten watchers of a live file, journal {journal}: {cost.commits:.2f} times fewer commits (to reach 1.1),"
+            f" p99 {cost.p99:.2f} times (1.3); {cost.alone:.0f} commits a second alone; {cost.answers} answers,"
+            f" {cost.locked} of them that it is locked",
             flush=True,
         )
 
@@ -218,8 +220,8 @@ def _memory(databases: Databases) -> None:
     with subjects.durascope(databases.folder, f"dbos={dbos}", f"obelisk={obelisk}") as durascope:
         grown = soak.soak(durascope, paths, max(round(soak.REQUESTS * min(databases.scale, 1)), 200))
     print(
-        f"memory of the largest worker: {grown.early:.0f} MB after a tenth, {grown.middle:.0f} in the middle, {grown.late:.0f} MB after"
-        f" {soak.REQUESTS:,} mixed requests; to reach 120; {grown.refused} answers of 500 and above"
+        f"memory of the largest worker: {grown.early:.0f} MB after a tenth, {grown.middle:.0f} in the middle,"
+        f" {grown.late:.0f} MB after {soak.REQUESTS:,} mixed requests; to reach 120; {grown.refused} answers of 500 and above"
     )
 
 
@@ -227,10 +229,18 @@ def _line(engine: str, one: Measured) -> str:
     ours = one.timings["durascope"]
     other = {name: f"{timing.median:.1f}" for name, timing in one.timings.items()}
     ratio = f"{one.timings['argus'].median / ours.median:.1f}" if "argus" in one.timings else ""
-    cells = [
-        f"{engine}: {one.work.name}", f"{one.first:.0f}" if one.first else "", f"{ours.median:.1f}", f"{ours.cpu:.1f}", f"{ours.best:.1f}",
-        other.get("argus", ""), other.get("datasette", ""), f"{one.sql:.2f}" if one.sql is not None else "", ratio, f"{one.work.within:g}",
-    ]  # fmt: skip
+    cells = (
+        f"{engine}: {one.work.name}",
+        f"{one.first:.0f}" if one.first else "",
+        f"{ours.median:.1f}",
+        f"{ours.cpu:.1f}",
+        f"{ours.best:.1f}",
+        other.get("argus", ""),
+        other.get("datasette", ""),
+        f"{one.sql:.2f}" if one.sql is not None else "",
+        ratio,
+        f"{one.work.within:g}",
+    )
     return f"| {' | '.join(cells)} |"
 
 

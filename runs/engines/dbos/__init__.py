@@ -12,6 +12,7 @@ bodies         where payloads lie, and one when it is asked for
 raw            the rows of a run or a step, as stored
 neighbours     the runs of the same workflow around one
 statistics     usual durations, runs over time
+compared, contents ── recorded    what comparing two databases reads of each
 overview, sections ── workflows   the file as a whole
 retry          what a retry appends ── retry_facts · retry_start · retry_rows · retry_forks · retry_checks · retry_workers
 """
@@ -22,6 +23,8 @@ from typing import ClassVar
 
 from runs.engines.dbos import (
     bodies,
+    compared,
+    contents,
     details,
     extras,
     history,
@@ -46,9 +49,11 @@ from runs.filters import Filter
 from runs.records import (
     Body,
     Cursor,
+    Digests,
     Event,
     Histogram,
     LogLine,
+    Mark,
     Names,
     Neighbours,
     Overview,
@@ -174,6 +179,18 @@ class Dbos:
                     raise PayloadNotFound(f"{run_id[:200]!r} has no payload {name!r}.")
                 return bodies.read(self._snapshot, run_id, payload.name)
         return bodies.read(self._snapshot, run_id, name)
+
+    def digests(self, after: str, limit: int) -> Digests:
+        return compared.digests(self._snapshot, after, limit)
+
+    def marks(self, run_id: str) -> tuple[Mark, ...]:
+        return compared.marks(self._snapshot, run_id)
+
+    def inputs(self, run_ids: Collection[str]) -> Mapping[str, Body]:
+        return compared.inputs(self._snapshot, run_ids)
+
+    def contents(self, run_id: str) -> Mapping[str, bytes]:
+        return contents.contents(self._snapshot, run_id)
 
     def sections(self) -> tuple[Section, ...]:
         return sections.sections(self._snapshot)

@@ -23,6 +23,7 @@ ALIASES = {
     "v": "workflow_events",
     "h": "workflow_events_history",
     "t": "streams",
+    "x": "transaction_outputs",
     "w": "workflow_schedules",
     "q": "queues",
     "a": "application_versions",

@@ -90,10 +90,10 @@ def steps(snapshot: Snapshot, run_id: str) -> tuple[Step, ...]:
     rows = recorded(snapshot, run_id)
     own = spans(snapshot, [run_id]).get(run_id)
     children = spans(snapshot, sorted({row.child for row in rows if row.child and row.name != GET_RESULT}))
-    written = _written(snapshot, run_id, {row.name for row in rows})
+    there = written(snapshot, run_id, {row.name for row in rows})
     names = {row.ordinal: row.name for row in rows}
     starts = {row.child: row.ordinal for row in reversed(rows) if row.child and starts_child(row)}
-    return tuple(_step(run_id, row, own, children, written, names, starts) for row in rows)
+    return tuple(_step(run_id, row, own, children, there, names, starts) for row in rows)
 
 
 def _step(
@@ -101,14 +101,14 @@ def _step(
     row: Recorded,
     own: Span | None,
     children: Mapping[str, Span],
-    written: Mapping[int, Written],
+    others: Mapping[int, Written],
     names: Mapping[int, str],
     starts: Mapping[str, int],
 ) -> Step:
     error = bodies.summary(row.serialization, row.error, row.error_size)
     attempts = _attempts(row)
     # An ordinary step that writes to a stream has an output of its own.
-    there = written.get(row.ordinal, NOTHING) if row.name.startswith("DBOS.") else NOTHING
+    there = others.get(row.ordinal, NOTHING) if row.name.startswith("DBOS.") else NOTHING
     if row.name.startswith(PATCH):
         there = Written(row.name.removeprefix(PATCH))
     step = Step(
@@ -205,7 +205,7 @@ def _payloads(run_id: str, row: Recorded, there: Written) -> Payloads:
     return Payloads(output=output, error=error) if output or error else NO_PAYLOADS
 
 
-def _written(snapshot: Snapshot, run_id: str, names: set[str]) -> dict[int, Written]:
+def written(snapshot: Snapshot, run_id: str, names: set[str]) -> dict[int, Written]:
     """By function_id: the key and value a setEvent published or a writeStream wrote, and the topic of a recv."""
     found: dict[int, Written] = {}
     schema = snapshot.schema

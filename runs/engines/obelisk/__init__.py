@@ -11,6 +11,7 @@ from typing import ClassVar
 from runs.engines.obelisk import (
     appended,
     bodies,
+    compared,
     detail,
     extras,
     family,
@@ -33,9 +34,11 @@ from runs.filters import Filter
 from runs.records import (
     Body,
     Cursor,
+    Digests,
     Event,
     Histogram,
     LogLine,
+    Mark,
     Names,
     Neighbours,
     Overview,
@@ -134,6 +137,18 @@ class Obelisk:
     def payload(self, run_id: str, name: str) -> Body:
         runs.demand(self._snapshot, run_id)
         return bodies.body(self._snapshot, run_id, name)
+
+    def digests(self, after: str, limit: int) -> Digests:
+        return compared.digests(self._snapshot, after, limit)
+
+    def marks(self, run_id: str) -> tuple[Mark, ...]:
+        return compared.marks(self._snapshot, run_id)
+
+    def inputs(self, run_ids: Collection[str]) -> Mapping[str, Body]:
+        return compared.inputs(self._snapshot, run_ids)
+
+    def contents(self, run_id: str) -> Mapping[str, bytes]:
+        return compared.contents(self._snapshot, run_id)
 
     def sections(self) -> tuple[Section, ...]:
         return sections.sections(self._snapshot)

@@ -1,0 +1,114 @@
+"""``durascope compare``: what it prints, and the exit code that a pipeline goes by."""
+
+import json
+import sqlite3
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from inspector.cli import main
+from runs.compare.failing import conditions
+from runs.errors import BadFilter
+
+Unpacked = Callable[[str], Path]
+Compare = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture
+def compare(capsys: pytest.CaptureFixture[str], kept: Path, monkeypatch: pytest.MonkeyPatch) -> Compare:
+    """The command within this process."""
+    monkeypatch.setenv("DURASCOPE_STATE", str(kept))
+
+    def call(*arguments: str | Path) -> CompletedProcess[str]:
+        try:
+            code = main(["compare", *map(str, arguments)])
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        said = capsys.readouterr()
+        return CompletedProcess(arguments, code, said.out, said.err)
+
+    return call
+
+
+def test_the_json_has_the_relation_and_counts_that_sql_counts(compare: Compare, unpacked: Unpacked) -> None:
+    done = compare(unpacked("shop"), unpacked("shop-early"), "--format", "json")
+    found = json.loads(done.stdout)
+    runs = {}
+    for name in ("shop", "shop-early"):
+        with closing(sqlite3.connect(unpacked(name))) as connection:
+            runs[name] = {row[0] for row in connection.execute("SELECT execution_id FROM t_state")}
+    assert done.returncode == 0
+    assert found["relation"] == "a_extends_b"
+    assert (found["runs"]["a"], found["runs"]["b"]) == (962, 429)
+    assert found["runs"]["by"]["id"] == len(runs["shop"] & runs["shop-early"]) == 429
+    assert found["a"]["ahead"]["new_runs"] == len(runs["shop"] - runs["shop-early"])
+    assert found["runs"]["rewritten"] == 0
+    assert found["rewritten"] == []
+    assert sum(group["a"]["count"] for group in found["workflows"]) == 962
+
+
+def test_text_and_markdown_say_the_relation_and_escape_what_a_file_says(compare: Compare, unpacked: Unpacked) -> None:
+    text = compare(unpacked("shop"), unpacked("shop-fork"))
+    assert "Both come from one database, and each went on by itself." in text.stdout
+    assert "\x1b" not in text.stdout
+    markdown = compare(unpacked("shop"), unpacked("shop-fork"), "--format", "markdown").stdout
+    assert markdown.startswith("## shop and shop-fork\n")
+    assert "| workflow |" in markdown
+    assert "<html>" not in markdown
+
+
+def test_the_exit_code_is_1_where_a_condition_found_something(compare: Compare, unpacked: Unpacked) -> None:
+    pair = (unpacked("shop"), unpacked("shop-staging"))
+    assert compare(*pair, "--fail-on", "rewritten").returncode == 0
+    failed = compare(*pair, "--fail-on", "rewritten,new-errors,p95>100x")
+    assert failed.returncode == 1
+    assert "FAILED  new-errors" in failed.stdout
+    assert "passed  rewritten" in failed.stdout
+    assert "passed  p95>100x" in failed.stdout
+    assert compare(unpacked("shop-early"), unpacked("shop"), "--fail-on", "different").returncode == 1
+
+
+def test_the_exit_code_is_2_where_they_can_not_be_compared(
+    compare: Compare, unpacked: Unpacked, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("no database")
+    done = compare(unpacked("shop"), tmp_path / "notes.txt")
+    assert done.returncode == 2
+    assert done.stderr.startswith("durascope: ")
+    assert compare(unpacked("shop"), unpacked("shop"), "--fail-on", "nonsense").returncode == 2
+    assert compare(unpacked("shop"), unpacked("shop"), "--tolerance", "much").returncode == 2
+
+
+def test_junit_has_a_case_for_each_condition(compare: Compare, unpacked: Unpacked) -> None:
+    done = compare(unpacked("shop"), unpacked("shop-staging"), "--format", "junit", "--fail-on", "rewritten,new-errors")
+    suite = ET.fromstring(done.stdout)
+    assert [case.get("name") for case in suite.iter("testcase")] == ["rewritten", "new-errors"]
+    assert [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None] == ["new-errors"]
+
+
+def test_two_folders_are_compared_by_name(compare: Compare, unpacked: Unpacked, tmp_path: Path) -> None:
+    for side, names in (("a", {"shop": "shop", "zoo": "zoo-3.4.0"}), ("b", {"shop": "shop-early", "zoo": "zoo-3.4.0"})):
+        (tmp_path / side).mkdir()
+        for name, database in names.items():
+            (tmp_path / side / f"{name}.sqlite").write_bytes(unpacked(database).read_bytes())
+    (tmp_path / "b" / "more.sqlite").write_bytes(unpacked("mini-2.0.0").read_bytes())
+    done = compare("--fleet", tmp_path / "a", tmp_path / "b", "--format", "json")
+    rows = {row["database"]: row for row in json.loads(done.stdout)["databases"]}
+    assert {name: row["relation"] for name, row in rows.items()} == {"more": None, "shop": "a_extends_b", "zoo": "same"}
+    assert rows["more"]["summary"] == "only in B"
+    assert compare("--fleet", tmp_path / "a", tmp_path / "b", "--fail-on", "missing").returncode == 1
+
+
+def test_a_condition_that_is_unknown_names_the_known_ones() -> None:
+    assert conditions("rewritten, p95>1.5x") == ("rewritten", "p95>1.5x")
+    with pytest.raises(BadFilter, match="rewritten"):
+        conditions("p95>fast")
