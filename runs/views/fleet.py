@@ -5,6 +5,7 @@ from django.shortcuts import render
 
 from runs import clock
 from runs.catalogue import served
+from runs.errors import DurascopeError
 from runs.fleet import Contents, Entry, Pending, glance
 from runs.views.live import incomplete, tag_of, unchanged
 from runs.views.preferences import remember
@@ -26,7 +27,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "live_tag": tag if all(entry.fresh for entry in entries) else incomplete(tag),
         "entries": entries,
         "shown": entries[:shown],
-        "readable": len(readable),
+        "readable": len(entries) - sum(isinstance(entry.contents, DurascopeError) for entry in entries),
         "failures": sum(sum(contents.overview.failures) for contents in readable),
         "now": clock.now(),
         "specs": served().specs,
