@@ -11,6 +11,7 @@ import re
 MAX_ENCODED = 1500
 PATTERN = "[A-Za-z0-9_~-]+"
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_SIMPLE = re.compile(r"[A-Za-z0-9_-]{1,1500}", re.ASCII)
 _DIGEST = re.compile(r"~~[0-9a-f]{64}")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9_-]|~[0-9a-f]{2})+")
 EMPTY = "~~"
@@ -20,6 +21,8 @@ def encode(text: str) -> str:
     """The text as one segment of an address. Never longer than 1,500 characters, never empty."""
     if not text:
         return EMPTY
+    if _SIMPLE.fullmatch(text):
+        return text
     data = text.encode("utf-8", "surrogatepass")
     written = "".join(chr(byte) if byte in _PLAIN else f"~{byte:02x}" for byte in data)
     return written if len(written) <= MAX_ENCODED else f"~~{hashlib.sha256(data).hexdigest()}"

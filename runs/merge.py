@@ -10,19 +10,20 @@ import base64
 import binascii
 import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from runs.addresses import decode, encode, is_digest
 from runs.clock import EPOCH, FIRST, LAST
+from runs.counting import Readable, read_each
 from runs.engines.base import Engine
 from runs.errors import BadCursor, DurascopeError
 from runs.filters import Filter
-from runs.fleet import Readable, read_each
 from runs.records import Cursor, Page, Run
 
 MAX_LENGTH = 4000
+ASKED_TOGETHER = 32  # databases, before it is looked whether the others' turn has come
 _READ_ON = 500  # rows a query, where one page did not reach past the runs of the cursor's own instant
 _TICK = timedelta(microseconds=1)  # the finest difference between two created_at
 
@@ -59,25 +60,54 @@ class _Remainder:
     partial: str
 
 
-def merged_runs(databases: Sequence[Readable], where: Filter, after: str | None, limit: int) -> Merged:
-    """At most ``limit`` runs of all the databases together, those after the cursor ``after``. Raises BadCursor."""
+def merged_runs(
+    databases: Sequence[Readable],
+    where: Filter,
+    after: str | None,
+    limit: int,
+    newest: Mapping[str, datetime] | None = None,
+) -> Merged:
+    """At most ``limit`` runs of all the databases together, those after the cursor ``after``. Raises BadCursor.
+
+    ``newest``: by slug, an instant after which a database has no run. One whose turn can't have come yet is not asked.
+    """
     place = _read_place(after)
-    answers = read_each(databases, lambda slug, engine: _remainder(slug, engine, where, place, limit))
-    remainders = [answer for answer in answers if isinstance(answer, _Remainder)]
-    streams = [[(remainder.slug, run) for run in remainder.runs] for remainder in remainders]
-    ordered = list(heapq.merge(*streams, key=lambda row: (EPOCH - row[1].created_at, row[0])))
-    more = len(ordered) > limit or any(remainder.more for remainder in remainders)
+    answers: dict[str, _Remainder | DurascopeError] = {}
+    ordered: list[tuple[str, Run]] = []
+    for asked in _turns(databases, newest or {}):
+        if len(ordered) >= limit and _is_older(asked, newest or {}, ordered[limit - 1][1]):
+            break
+        found = read_each(asked, lambda slug, engine: _remainder(slug, engine, where, place, limit))
+        answers |= zip((database.slug for database in asked), found, strict=True)
+        streams = [[(one.slug, run) for run in one.runs] for one in answers.values() if isinstance(one, _Remainder)]
+        ordered = list(heapq.merge(*streams, key=lambda row: (EPOCH - row[1].created_at, row[0])))
+    remainders = [answer for answer in answers.values() if isinstance(answer, _Remainder)]
+    more = len(ordered) > limit or len(answers) < len(databases) or any(remainder.more for remainder in remainders)
     rows = tuple(ordered[:limit])
     return Merged(
         rows=rows,
         next=_write_place(*rows[-1]) if rows and more else None,
         problems=tuple(
             (database.slug, answer)
-            for database, answer in zip(databases, answers, strict=True)
-            if isinstance(answer, DurascopeError)
+            for database in databases
+            if isinstance(answer := answers.get(database.slug), DurascopeError)
         ),
         partial=tuple((remainder.slug, remainder.partial) for remainder in remainders if remainder.partial),
     )
+
+
+def _turns(databases: Sequence[Readable], newest: Mapping[str, datetime]) -> Iterator[Sequence[Readable]]:
+    """The databases some at a time: first those of which nothing is known, then those with the newest runs."""
+    known = sorted((one for one in databases if one.slug in newest), key=lambda one: newest[one.slug], reverse=True)
+    unknown = [one for one in databases if one.slug not in newest]
+    yield [*unknown, *known[:ASKED_TOGETHER]]
+    for start in range(ASKED_TOGETHER, len(known), ASKED_TOGETHER):
+        yield known[start : start + ASKED_TOGETHER]
+
+
+def _is_older(databases: Sequence[Readable], newest: Mapping[str, datetime], last: Run) -> bool:
+    """Whether all they have was created before the last run of the page."""
+    return all(newest[database.slug] < last.created_at for database in databases)
 
 
 def _remainder(slug: str, engine: Engine, where: Filter, place: _Place | None, limit: int) -> _Remainder:

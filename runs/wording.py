@@ -71,7 +71,7 @@ def short_id(text: str) -> str:
 
 def visible(text: str) -> str:
     """One line, in which what can't be seen or would reorder the line is written as an escape."""
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def _escape(char: str) -> str:

@@ -26,10 +26,15 @@ DEFAULT_SECONDS = 5.0
 STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's machine between two looks at the deadline: about a millisecond
 
 _TABLES = (
-    "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite@_%' ESCAPE '@'"
+    "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite@_%' ESCAPE '@'"
 )
 _COLUMNS = "SELECT name, type FROM pragma_table_xinfo(:name) WHERE hidden IN (0, 2, 3) ORDER BY cid"
 _SURROGATES = re.compile("[\ud800-\udfff]")
+
+# A table's columns follow from the statement that made it, and thousands of files were made by the same few.
+SCHEMAS_KEPT = 64
+LONGEST_SCHEMA = 200_000  # characters of statements
+_schemas: dict[tuple[tuple[Value, ...], ...], Mapping[str, Columns]] = {}
 
 
 class SqliteSource:
@@ -64,7 +69,8 @@ class SqliteSource:
 
     def read(self, work: Callable[[Reader], T]) -> T:
         for attempt in range(ATTEMPTS):
-            time.sleep(PAUSE * attempt)
+            if attempt:  # even a sleep of no time gives the processor away
+                time.sleep(PAUSE * attempt)
             state = look(self.path)
             try:
                 opening = open_state(state)
@@ -116,11 +122,20 @@ class SqliteReader:
 
     @cached_property
     def tables(self) -> Mapping[str, Columns]:
-        """The ordinary tables and their columns, generated ones included: no views, no virtual tables."""
-        return {
-            str(name): {str(column): str(declared) for column, declared in self.rows(_COLUMNS, {"name": name})}
-            for (name,) in self.rows(_TABLES)
-        }
+        """The ordinary tables and their columns, generated ones included: no views, no virtual tables. The same mapping
+        for the same schema."""
+        made = tuple(self.rows(_TABLES))
+        known = _schemas.get(made)
+        if known is None:
+            known = {
+                str(name): {str(column): str(declared) for column, declared in self.rows(_COLUMNS, {"name": name})}
+                for name, _ in made
+            }
+            if sum(len(str(sql)) for _, sql in made) <= LONGEST_SCHEMA:
+                if len(_schemas) >= SCHEMAS_KEPT:
+                    _schemas.clear()
+                _schemas[made] = known
+        return known
 
     def rows(self, sql: str, params: Params | None = None) -> list[tuple[Value, ...]]:
         """All rows of one SELECT. Raises Unreadable and its children."""

@@ -3,7 +3,10 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
+from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, QueryDict
 from django.template import Context, Library
@@ -48,7 +51,13 @@ def tone_class(status: Status) -> str:
     return f"c-{tone(status)}"
 
 
+def _html(text: str, *values: str) -> SafeString:
+    """``format_html`` for text that is known to be no HTML: a list has hundreds of such, and Django's looks at each for that."""
+    return mark_safe(text.format(*map(escape, values)))  # noqa: S308 - every value is escaped
+
+
 @register.filter
+@cache
 def glyph(status: Status) -> SafeString:
     """The status as its glyph alone; the word stands elsewhere."""
     return format_html(
@@ -57,6 +66,7 @@ def glyph(status: Status) -> SafeString:
 
 
 @register.filter
+@cache
 def chip(status: Status) -> SafeString:
     """The status as glyph and word."""
     return format_html(
@@ -75,7 +85,7 @@ def when(
     if moment is None:
         return wording.NOTHING
     zone = context["zone"]
-    return format_html(
+    return _html(
         '<time datetime="{}" title="{}">{}</time>',
         rfc3339(moment) or "",
         wording.full_time(moment, zone),
@@ -101,7 +111,7 @@ def took(value: timedelta | None) -> str | SafeString:
     """A duration with its exact value in the title."""
     if value is None:
         return wording.NOTHING
-    return format_html('<span title="{}">{}</span>', wording.milliseconds(value), wording.duration(value))
+    return _html('<span title="{}">{}</span>', wording.milliseconds(value), wording.duration(value))
 
 
 @register.simple_tag(takes_context=True)
@@ -220,9 +230,14 @@ def here_window(context: Context, window: Window) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def here_since(context: Context, window: Window) -> str:
-    """This list, of the runs created in a part of its time."""
-    return here_with(context, since=rfc3339(window.start), until=rfc3339(window.end), within=None)
+def links_to(context: Context, windows: Iterable[Window]) -> SafeString:
+    """A link for each part of this list's time, to the runs created in it."""
+    base = here_with(context, since=None, until=None, within=None)
+    sign = "&" if "?" in base else "?"
+    addresses = (
+        f"{base}{sign}{urlencode({'since': rfc3339(window.start), 'until': rfc3339(window.end)})}" for window in windows
+    )
+    return mark_safe("".join(_html('<a href="{}" tabindex="-1"></a>', address) for address in addresses))  # noqa: S308
 
 
 @register.simple_tag(takes_context=True)
@@ -311,7 +326,7 @@ def run_took(run: Run, as_of: datetime) -> str | SafeString:
     if run.status.finished or (run.status in (Status.QUEUED, Status.SCHEDULED) and run.started_at is None):
         return wording.NOTHING
     since_start = max(as_of, run.created_at) - run.created_at
-    return format_html('<span title="{}">≥ {}</span>', wording.milliseconds(since_start), wording.duration(since_start))
+    return _html('<span title="{}">≥ {}</span>', wording.milliseconds(since_start), wording.duration(since_start))
 
 
 @register.filter

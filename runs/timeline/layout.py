@@ -1,6 +1,6 @@
 """The timeline of a run: one row a step, children nested where they are opened, every bar in per cent of the track."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -85,7 +85,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The drawing: its rows in reading order, the scale they were drawn with, and the whole run for the minimap."""
+    """The drawing: its rows in reading order, from the ``first`` of ``total`` on, the scale they were drawn with, and the whole
+    run for the minimap."""
 
     rows: tuple[Row, ...]
     scale: Scale
@@ -93,6 +94,8 @@ class Timeline:
     overview: tuple[tuple[Segment, ...], ...]
     zero: datetime
     copied: bool
+    first: int
+    total: int
 
 
 def lay_out(
@@ -104,9 +107,10 @@ def lay_out(
     window: tuple[datetime | None, datetime | None] = (None, None),
     fold: bool = True,
     usual: Mapping[str, Usual] | None = None,
+    pick: Callable[[Sequence[str]], range] | None = None,
 ) -> Timeline:
     """Draw a run. ``as_of``: the last instant the file knows about; ``window``: the part to draw, the whole where None;
-    ``usual``: how long steps take, by name.
+    ``usual``: how long steps take, by name; ``pick``: which rows to draw, of those with these paths, all where None.
     """
     root = Branch(run, tuple(steps), opened or {})
     planned = list(_plan(root, "", 0, as_of))
@@ -120,9 +124,11 @@ def lay_out(
     zoomed = window != (None, None)
     scale = Scale(window[0] or start, window[1] or end, idle=idle, copied=copied and not zoomed) if zoomed else whole
     ghosts = _ghost_scale(planned)
-    rows = tuple(_row(item, scale, ghosts if not zoomed else None, zero, usual or {}) for item in planned)
+    picked = pick([item.path for item in planned]) if pick else range(len(planned))
+    drawn = planned[picked.start : picked.stop]
+    rows = tuple(_row(item, scale, ghosts if not zoomed else None, zero, usual or {}) for item in drawn)
     overview = tuple(tuple(_segments(item, whole, ghosts)) for item in planned)
-    return Timeline(rows, scale, whole, overview, zero, copied)
+    return Timeline(rows, scale, whole, overview, zero, copied, picked.start, len(planned))
 
 
 @dataclass(frozen=True, slots=True)

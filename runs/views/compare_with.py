@@ -11,10 +11,10 @@ from runs import links, lookup, retrying
 from runs.catalogue import Database, served
 from runs.compare.pair import RunComparison, compare_runs
 from runs.compare.records import Options
+from runs.counting import read_each
 from runs.engines.base import Engine
 from runs.errors import BadFilter, DurascopeError, RunNotFound
 from runs.filters import Filter
-from runs.fleet import read_each
 from runs.records import Neighbours, Relatives, Run, Status
 from runs.views.preferences import remember
 

@@ -4,10 +4,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from runs.catalogue import served
+from runs.counting import Counted, counted
 from runs.engines.base import Engine
-from runs.fleet import Contents, survey
+from runs.errors import DurascopeError
+from runs.fleet import Contents, glance
 from runs.records import Section
-from runs.views.live import tag_of, unchanged
+from runs.views.live import incomplete, tag_of, unchanged
 from runs.views.preferences import remember
 
 
@@ -17,18 +19,29 @@ def database(request: HttpRequest, slug: str) -> HttpResponse:
     tag = tag_of([found])
     if answer := unchanged(request, tag):
         return answer
-    (entry,) = survey([found])
+    (entry,) = glance([found])
+    (said,) = counted([found], "sections", _sections) if isinstance(entry.contents, Contents) else (None,)
+    complete = entry.fresh and (said is None or said.fresh)
     context = {
         "here": "fleet",
         "slug": slug,
-        "live_tag": tag,
+        "live_tag": tag if complete else incomplete(tag),
         "entry": entry,
-        "sections": found.read(_sections) if isinstance(entry.contents, Contents) else (),
+        "sections": _shown(said),
     }
     response = render(request, "runs/database.html", context)
     remember(request, response)
     return response
 
 
-def _sections(engine: Engine) -> tuple[Section, ...]:
+def _sections(_slug: str, engine: Engine) -> tuple[Section, ...]:
     return engine.sections()
+
+
+def _shown(said: Counted[tuple[Section, ...]] | None) -> tuple[Section, ...]:
+    """What was read so far. Raises why it can't be."""
+    if said is None:
+        return ()
+    if isinstance(said.answer, DurascopeError):
+        raise said.answer
+    return said.answer

@@ -5,9 +5,12 @@ from django.shortcuts import render
 
 from runs import clock
 from runs.catalogue import served
-from runs.fleet import Contents, Entry, survey
-from runs.views.live import tag_of, unchanged
+from runs.errors import DurascopeError
+from runs.fleet import Contents, Entry, Pending, glance
+from runs.views.live import incomplete, tag_of, unchanged
 from runs.views.preferences import remember
+
+MOST = 200  # rows that are shown unless all are asked for
 
 
 def fleet(request: HttpRequest) -> HttpResponse:
@@ -16,13 +19,15 @@ def fleet(request: HttpRequest) -> HttpResponse:
     tag = tag_of(databases)
     if answer := unchanged(request, tag):
         return answer
-    entries = sorted(survey(databases), key=_urgency)
+    entries = sorted(glance(databases), key=_urgency)
     readable = [entry.contents for entry in entries if isinstance(entry.contents, Contents)]
+    shown = len(entries) if request.GET.get("rows") == "all" else MOST
     context = {
         "here": "fleet",
-        "live_tag": tag,
+        "live_tag": tag if all(entry.fresh for entry in entries) else incomplete(tag),
         "entries": entries,
-        "readable": len(readable),
+        "shown": entries[:shown],
+        "readable": len(entries) - sum(isinstance(entry.contents, DurascopeError) for entry in entries),
         "failures": sum(sum(contents.overview.failures) for contents in readable),
         "now": clock.now(),
         "specs": served().specs,
@@ -33,7 +38,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _urgency(entry: Entry) -> tuple[bool, int, str]:
+def _urgency(entry: Entry | Pending) -> tuple[bool, int, str]:
     if isinstance(entry.contents, Contents):
         return False, -sum(entry.contents.overview.failures), entry.slug
-    return True, 0, entry.slug
+    return entry.contents is not None, 0, entry.slug

@@ -16,6 +16,11 @@ def tag_of(databases: Iterable[Database]) -> str:
     return hashlib.sha256(parts.encode()).hexdigest()[:24]
 
 
+def incomplete(tag: str) -> str:
+    """The tag of a page that lacks something still to be counted: it asks again even where nothing changes."""
+    return f"{tag}-"
+
+
 def unchanged(request: HttpRequest, tag: str) -> HttpResponse | None:
     """The answer to a page that is still as it was, or None."""
     return HttpResponse(status=204) if request.headers.get(HEADER) == tag else None

@@ -29,7 +29,7 @@ _OF_A_PAGE = ("after", "limit", SELECT, *COOKIES)
 class Offer:
     """``runs``: those of the page that have a box, each as the form names it; ``ticked``: all of them are. ``everything``: where
     all that the filter matches are planned, empty where it lists others too; ``matching``: how many, None where only some databases
-    may be retried."""
+    may be retried, or they are not counted yet."""
 
     runs: Mapping[tuple[str, str], str]
     method: str
@@ -53,7 +53,7 @@ def offered(
     databases: Sequence[Database],
     rows: Sequence[tuple[str, Run]],
     where: Filter,
-    counts: Mapping[Status, int],
+    counts: Mapping[Status, int] | None,
 ) -> Offer | None:
     """What the list offers; None where runs of none of its databases may be retried."""
     allowed = {database.slug for database in databases if retrying.allowed(database.slug)}
@@ -71,7 +71,9 @@ def offered(
         "get" if fits else "post",
         request.GET.get(SELECT) == "shown",
         links.plans_page(_filter(request, slug)) if whole else "",
-        sum(counts.get(status, 0) for status in where.statuses) if len(allowed) == len(databases) else None,
+        None
+        if counts is None or len(allowed) != len(databases)
+        else sum(counts.get(status, 0) for status in where.statuses),
     )
 
 

@@ -1,6 +1,6 @@
 """One run: identity, diagnosis, where the time went, and one of its views: timeline, table, history, payloads and so on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,13 +13,13 @@ from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step
 from runs.errors import AddressNotFound, BadFilter
 from runs.fleet import last_event_at
-from runs.records import UNSUCCESSFUL, Run, Status
+from runs.records import UNSUCCESSFUL, Run, Status, Usual
 from runs.timeline import Row, Timeline, keep_ledger, lay_out, zoom
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
 from runs.views.payload import show
 from runs.views.preferences import remember
-from runs.views.snapshot import Opened, Snapshot, read, stored_of
+from runs.views.snapshot import Opened, Snapshot, read, stored_of, usual_of
 from runs.wording import size
 
 TABS = ("timeline", "table", "history", "payloads", "family", "logs", "details", "raw")
@@ -82,7 +82,8 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "log_levels": LOG_LEVELS,
     }
     if tab == "timeline":
-        context["drawn"] = drawn = _draw(request, seen)
+        context["usual"] = usual = usual_of(database, seen)
+        context["drawn"] = drawn = _draw(request, seen, usual)
         focus = seen.opened.step.started_at if seen.opened else None
         context["zoom"] = zoom(drawn.timeline, focus)
         context["gaps"] = request.GET.get("gaps") == "show"
@@ -109,7 +110,7 @@ def _retries(database: Database, run: Run) -> dict[str, object]:
     }
 
 
-def _draw(request: HttpRequest, seen: Snapshot) -> Drawn:
+def _draw(request: HttpRequest, seen: Snapshot, usual: Mapping[str, Usual]) -> Drawn:
     timeline = lay_out(
         seen.run,
         seen.steps,
@@ -117,24 +118,26 @@ def _draw(request: HttpRequest, seen: Snapshot) -> Drawn:
         opened=seen.branches,
         window=(_moment(request, "from"), _moment(request, "to")),
         fold=request.GET.get("gaps") != "show",
-        usual=seen.usual,
+        usual=usual,
+        pick=lambda paths: _window(request, paths, seen),
     )
-    rows = timeline.rows
-    first, last = 0, len(rows)
-    if len(rows) > MANY and request.GET.get("rows") != "all":
-        first = _window_start(request, rows, seen)
-        last = min(first + WINDOW, len(rows))
-    return Drawn(timeline, tuple(_blocks(rows[first:last], seen.opened)), len(rows), first, last)
+    last = timeline.first + len(timeline.rows)
+    return Drawn(timeline, tuple(_blocks(timeline.rows, seen.opened)), timeline.total, timeline.first, last)
 
 
-def _window_start(request: HttpRequest, rows: Sequence[Row], seen: Snapshot) -> int:
+def _window(request: HttpRequest, paths: Sequence[str], seen: Snapshot) -> range:
+    """Which rows are drawn: all where they are not too many, else those asked for, else those around what is looked at."""
+    if len(paths) <= MANY or request.GET.get("rows") == "all":
+        return range(len(paths))
     asked = request.GET.get("rows", "")
     if asked.isdigit() and len(asked) < 10:
-        return min(int(asked), max(len(rows) - WINDOW, 0))
-    failing = failing_step(seen.run, seen.steps)
-    anchor = seen.opened.path if seen.opened else str(failing.ordinal) if failing else None
-    position = next((i for i, row in enumerate(rows) if row.path == anchor), 0)
-    return max(0, min(position - WINDOW // 2, len(rows) - WINDOW))
+        first = min(int(asked), max(len(paths) - WINDOW, 0))
+    else:
+        failing = failing_step(seen.run, seen.steps)
+        anchor = seen.opened.path if seen.opened else str(failing.ordinal) if failing else None
+        position = next((position for position, path in enumerate(paths) if path == anchor), 0)
+        first = max(0, min(position - WINDOW // 2, len(paths) - WINDOW))
+    return range(first, min(first + WINDOW, len(paths)))
 
 
 def _blocks(rows: Sequence[Row], opened: Opened | None) -> list[Block]:

@@ -9,18 +9,18 @@ from django.shortcuts import render
 
 from runs import clock
 from runs.catalogue import Database, served
+from runs.counting import STAYS_TRUE
 from runs.diagnosis import known_until
-from runs.engines.base import Engine
-from runs.errors import BadFilter, DurascopeError
+from runs.errors import BadFilter
+from runs.facets import facets
 from runs.filters import Filter
-from runs.fleet import last_event_at, read_each
-from runs.histogram import histogram
+from runs.fleet import last_event_at, newest_by_slug
 from runs.lookup import ListQuery, list_query
-from runs.merge import Merged, merged_runs
-from runs.records import UNSUCCESSFUL, Histogram, Names, Run, Status
+from runs.merge import ASKED_TOGETHER, Merged, merged_runs
+from runs.records import UNSUCCESSFUL, Histogram, Run, Status
 from runs.timeline.zoom import Window
 from runs.views import picking
-from runs.views.live import tag_of, unchanged
+from runs.views.live import incomplete, tag_of, unchanged
 from runs.views.preferences import COOKIES, preferences, remember
 from runs.wording import clock_time, visible
 
@@ -39,18 +39,6 @@ class Chip:
     parameter: str
 
 
-@dataclass(frozen=True, slots=True)
-class Facets:
-    """Over all databases that could be asked: runs by status under the other filters, and what a filter can be set to."""
-
-    counts: dict[Status, int]
-    names: Names
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
-
-
 def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
     """``GET /runs/`` and ``GET /db/<slug>/runs/``."""
     databases = databases_of(request, slug)
@@ -58,13 +46,13 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
     if answer := unchanged(request, tag):
         return answer
     asked = asked_of(request)
-    merged = merged_runs(databases, asked.where, asked.after, asked.limit)
-    facets = _facets(databases, asked.where)
+    newest = newest_by_slug(databases) if len(databases) > ASKED_TOGETHER else {}
+    merged = merged_runs(databases, asked.where, asked.after, asked.limit, newest)
+    numbers = facets(databases, _steady(asked.where, request.GET.get("within", "")))
     rows = _rows(databases, merged)
-    created = histogram(databases, asked.where)
     context = {
         "here": "runs",
-        "live_tag": tag,
+        "live_tag": tag if numbers.fresh else incomplete(tag),
         "slug": slug,
         "databases": databases,
         "all_slugs": [database.slug for database in served().databases()],
@@ -72,19 +60,21 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
         "asked": asked,
         "where": asked.where,
         "merged": merged,
-        "facets": facets,
-        "created": created,
-        "slices": _slices(created),
+        "facets": numbers,
+        "created": numbers.created,
+        "slices": _slices(numbers.created),
         "chips": list(_chips(request, asked.where)),
         "within": request.GET.get("within", ""),
         "within_choices": [(key, label) for key, (label, _) in WITHIN.items()],
         "children": request.GET.get("children") == "show",
         # Only where there is something that can have recovered.
-        "hides_recovered": asked.where.recovered is None and any(facets.counts.get(each) for each in UNSUCCESSFUL),
+        "hides_recovered": asked.where.recovered is None and any(numbers.counts.get(each) for each in UNSUCCESSFUL),
         "searched": asked.where.q,
         "partial": _partial(merged),
         "rows": [(slug, run, until) for slug, run, (until, _) in rows],
-        "offer": picking.offered(request, slug, databases, merged.rows, asked.where, facets.counts),
+        "offer": picking.offered(
+            request, slug, databases, merged.rows, asked.where, numbers.counts if numbers.counted else None
+        ),
         "stale": sorted({(slug, until) for slug, run, (until, stale) in rows if stale}),
     }
     response = render(request, "runs/runs.html", context)
@@ -115,27 +105,12 @@ def asked_of(request: HttpRequest) -> ListQuery:
     return replace(asked, where=where)
 
 
-def _facets(databases: tuple[Database, ...], where: Filter) -> Facets:
-    def ask(_slug: str, engine: Engine) -> tuple[dict[Status, int], Names]:
-        return dict(engine.counts(where)), engine.names()
-
-    counts: dict[Status, int] = {}
-    workflows: dict[str, int] = {}
-    versions: dict[str, int] = {}
-    queues: dict[str, int] = {}
-    for answer in read_each(databases, ask):
-        if isinstance(answer, DurascopeError):
-            continue
-        for status, count in answer[0].items():
-            counts[status] = counts.get(status, 0) + count
-        for into, names in (
-            (workflows, answer[1].workflows),
-            (versions, answer[1].versions),
-            (queues, answer[1].queues),
-        ):
-            for name, count in names:
-                into[name] = into.get(name, 0) + count
-    return Facets(counts, Names(*(tuple(sorted(found.items())) for found in (workflows, versions, queues))))
+def _steady(where: Filter, within: str) -> Filter:
+    """The filter whose numbers are counted: ``within`` moves with the clock, and would never be counted twice."""
+    if not within or where.since is None:
+        return where
+    beyond = timedelta(seconds=where.since.timestamp() % STAYS_TRUE)
+    return replace(where, since=where.since - beyond)
 
 
 def _slices(created: Histogram) -> list[Window]:

@@ -8,9 +8,9 @@ from django.shortcuts import redirect, render
 
 from runs import links
 from runs.catalogue import served
+from runs.counting import read_each
 from runs.engines.base import Engine
 from runs.errors import DurascopeError
-from runs.fleet import read_each
 
 _LINK = re.compile(r"/(?:execution|executions|workflow|workflows|workflow-uuid|runs)/([^/?#]+(?:/[^?#]*)?)")
 

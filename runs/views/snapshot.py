@@ -1,15 +1,17 @@
 """What one page of a run needs of its database, read at once: the connection is closed before anything is drawn."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.http import HttpRequest
 
 from runs import lookup
+from runs.catalogue import Database
+from runs.counting import counted
 from runs.diagnosis import known_until
 from runs.engines.base import Engine
-from runs.errors import BadFilter, RunNotFound, StepNotFound
+from runs.errors import BadFilter, DurascopeError, RunNotFound, StepNotFound
 from runs.records import (
     Body,
     Event,
@@ -64,7 +66,6 @@ class Snapshot:
     stale: bool
     neighbours: Neighbours
     branches: dict[int, Branch]
-    usual: dict[str, Usual] = field(default_factory=dict)
     opened: Opened | None = None
     events: Page[Event] | None = None
     types: tuple[tuple[str, int], ...] = ()
@@ -84,8 +85,7 @@ def read(engine: Engine, request: HttpRequest, segment: str, tab: str, newest: d
     after = lookup.read_position(request.GET.get("after"))
     match tab:
         case "timeline":
-            names = sorted({step.name for step in steps if not step.inherited})[:MAX_USUAL]
-            return replace(seen, opened=_opened(engine, request, seen), usual=dict(engine.usual(names)))
+            return replace(seen, opened=_opened(engine, request, seen))
         case "history":
             chosen = frozenset(request.GET.getlist("type"))
             return replace(seen, events=engine.events(run.id, after, PAGE, chosen), types=engine.event_types(run.id))
@@ -101,6 +101,13 @@ def read(engine: Engine, request: HttpRequest, segment: str, tab: str, newest: d
         case "payloads":
             return replace(seen, bodies=tuple(_body(engine, payload) for payload in stored_of(run)))
     return seen
+
+
+def usual_of(database: Database, seen: Snapshot) -> Mapping[str, Usual]:
+    """How long steps of those names usually take, as far as that was counted (runs.counting)."""
+    names = tuple(sorted({step.name for step in seen.steps if not step.inherited})[:MAX_USUAL])
+    (found,) = counted([database], ("usual", names), lambda _slug, engine: engine.usual(names))
+    return {} if found is None or isinstance(found.answer, DurascopeError) else found.answer
 
 
 def stored_of(run: Run) -> list[Payload]:

@@ -10,6 +10,7 @@ Names, with keys and message ids encoded as in addresses:
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from runs import addresses, payloads
 from runs.engines.base import BODY_LIMIT
@@ -20,6 +21,7 @@ from runs.records import Body, ErrorSummary, Payload, Payloads
 from runs.sources.base import Value
 
 HEAD = 64  # characters of a body that tell its encoding
+REMEMBERED = 4096  # bytes of an error whose summary is kept: there are as many as 1,024
 
 _OF_RUN = composed("""
 SELECT s.serialization, octet_length({input}), substr({input}, 1, 64), octet_length({output}), substr({output}, 1, 64),
@@ -114,9 +116,16 @@ def summary(serialization: Value, body: Value, size: Value) -> ErrorSummary | No
     if body is None or body in ("", b""):
         return None
     data = body if isinstance(body, bytes) else text(body).encode("utf-8", "surrogatepass")
-    encoding = payloads.sniff(optional(serialization), text(data[:HEAD]))
+    said = _summary if len(data) <= REMEMBERED else _summary.__wrapped__
+    return said(optional(serialization), data, whole(size) or len(data))
+
+
+@lru_cache(maxsize=1024)
+def _summary(serialization: str | None, data: bytes, size: int) -> ErrorSummary:
+    """Lists show the same errors again and again."""
+    encoding = payloads.sniff(serialization, text(data[:HEAD]))
     return payloads.summarise_error(encoding, data) or ErrorSummary(
-        "error", f"{whole(size) or len(data):,} bytes that can't be read as {encoding}"
+        "error", f"{size:,} bytes that can't be read as {encoding}"
     )
 
 

@@ -10,18 +10,18 @@ from runs.filters import Filter
 from runs.records import Cursor, Status
 from runs.sources.base import Value
 
-# As literals and in the words of the engine's own partial index (status, created_at), which a parameter could not
-# prove.
+# As literals and in the words of the engine's own partial indexes, (status, created_at) and (queue_name, status, …),
+# which a parameter could not prove. What has no index comes last: see listing.page.
 _PARTIAL = "s.status IN ('ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')"
 _NATIVE = {
     "PENDING": "s.status = 'PENDING'",
     "SUCCESS": "s.status = 'SUCCESS'",
     "ERROR": f"s.status = 'ERROR' AND {_PARTIAL}",
     "MAX_RECOVERY_ATTEMPTS_EXCEEDED": f"s.status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED' AND {_PARTIAL}",
-    "RETRIES_EXCEEDED": "s.status = 'RETRIES_EXCEEDED'",
     "CANCELLED": f"s.status = 'CANCELLED' AND {_PARTIAL}",
-    "ENQUEUED": "s.status = 'ENQUEUED'",
+    "ENQUEUED": "s.status = 'ENQUEUED' AND s.status IN ('ENQUEUED', 'PENDING')",
     "DELAYED": "s.status = 'DELAYED'",
+    "RETRIES_EXCEEDED": "s.status = 'RETRIES_EXCEEDED'",
 }
 _UNKNOWN = f"(s.status IS NULL OR s.status NOT IN ({', '.join(repr(native) for native in STATUSES)}))"
 _ANY = "1 = 1"
@@ -66,7 +66,7 @@ def arms(statuses: frozenset[Status]) -> tuple[str, ...]:
     """One SQL term for each native status meant, so that each may use an index in the order of the list."""
     if not statuses:
         return (_ANY,)
-    terms = [_NATIVE[native] for native, status in STATUSES.items() if status in statuses]
+    terms = [term for native, term in _NATIVE.items() if STATUSES[native] in statuses]
     return (*terms, _UNKNOWN) if Status.UNKNOWN in statuses else tuple(terms)
 
 

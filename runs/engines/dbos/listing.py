@@ -74,9 +74,13 @@ def page(
     placed = beyond(found, after)
     rows: list[RunRow] = []
     for arm in arms(statuses):
-        sql = _PAGE.replace("{where}", placed.also(arm).sql)
-        rows.extend(_row(row) for row in snapshot.rows(sql, placed.params | {"limit": limit}))
-    return newest_first(rows)[:limit]
+        wanted = placed.also(arm)
+        if len(rows) == limit:  # no index leads to some statuses: what is older than a full page isn't looked through
+            wanted = wanted.also("s.created_at >= :oldest", oldest=rows[-1].at.at)
+        sql = _PAGE.replace("{where}", wanted.sql)
+        rows.extend(_row(row) for row in snapshot.rows(sql, wanted.params | {"limit": limit}))
+        rows = newest_first(rows)[:limit]
+    return rows
 
 
 def newest_first(rows: Iterable[RunRow]) -> list[RunRow]:

@@ -7,6 +7,7 @@ So every statement names the columns of the newest schema, through aliases that 
 
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 from runs.records import Revision
 from runs.sources.base import Columns
@@ -77,12 +78,29 @@ GO_TABLE = "event_dispatch_kv"
 ONLY_1X = "transaction_outputs"
 
 
+SCHEMAS_KEPT = 64
+FITTED_KEPT = 2000  # statements; a list of ids makes one for each of its lengths
+
+
 class Schema:
     """The tables and columns of one file."""
+
+    _known: ClassVar[dict[int, "Schema"]] = {}
 
     def __init__(self, tables: Mapping[str, Columns]) -> None:
         self.tables = tables
         self._fitted: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Columns]) -> "Schema":
+        """The schema of these tables, with the statements fitted to it so far. A reader gives the same tables for the same
+        schema; while they are kept here, nothing else has their identity."""
+        found = cls._known.get(id(tables))
+        if found is None or found.tables is not tables:
+            if len(cls._known) >= SCHEMAS_KEPT:
+                cls._known.clear()
+            found = cls._known[id(tables)] = cls(tables)
+        return found
 
     @staticmethod
     def recognised(tables: Mapping[str, Columns]) -> bool:
@@ -102,6 +120,8 @@ class Schema:
         if fitted is None:
             fitted = _JOIN.sub(lambda match: match[0] if self.has(match[1]) else "", sql)
             fitted = _COLUMN.sub(lambda match: match[0] if self.has(ALIASES[match[1]], match[3]) else "NULL", fitted)
+            if len(self._fitted) >= FITTED_KEPT:
+                self._fitted.clear()
             self._fitted[sql] = fitted
         return fitted
 

@@ -15,10 +15,11 @@ CHUNK = 400  # ids in one statement
 # and r (the input and output tables). A statement names them in braces; ``composed`` puts them in.
 _SHARED = {
     # The parent: the column of 2.11, else (older rows) what a child's id says, <parent>-<function_id>, where the
-    # parent has such a step. A child that an older release gave an id of its own has no parent here: no index leads
-    # from it to that step.
+    # parent has such a step: nine digits at most, and the first look tells most ids from such. A child that an older
+    # release gave an id of its own has no parent here: no index leads from it to that step.
     "parent": """COALESCE(s.parent_workflow_id, CASE
-    WHEN length({stem}) > 1 AND length(s.workflow_uuid) - length({stem}) BETWEEN 1 AND 9
+    WHEN (length(s.workflow_uuid) < 10 OR substr(s.workflow_uuid, length(s.workflow_uuid) - 9) LIKE '%-%')
+      AND length({stem}) > 1 AND length(s.workflow_uuid) - length({stem}) BETWEEN 1 AND 9
       AND substr({stem}, length({stem})) = '-'
     THEN (SELECT o.workflow_uuid FROM {schema}operation_outputs o
           WHERE o.workflow_uuid = substr({stem}, 1, length({stem}) - 1)
@@ -62,7 +63,7 @@ class Snapshot:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self.schema = Schema(reader.tables)
+        self.schema = Schema.of(reader.tables)
 
     def rows(self, sql: str, params: Params | None = None) -> list[Row]:
         """The rows of a statement that names the newest schema's columns."""

@@ -6,13 +6,15 @@ of 0.37 and earlier, whose JSON has other keys and whose columns partly lack: th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Template
 
 from runs.records import Revision
 from runs.sources.base import Columns, Params, Reader, Value
 
 NEWEST = 17
+LAYOUTS_KEPT = 64
+STATEMENTS_KEPT = 2000  # of one layout; a list of ids makes one for each of its lengths
 SMALL = 16 * 1024  # bytes of a row's JSON that are read whole, and shown with its event
 LARGEST = 1024 * 1024  # bytes of a row's JSON, its payloads left out, that are read at most
 
@@ -119,9 +121,19 @@ class Layout:
     """The words that a schema's differences put into our statements."""
 
     words: Mapping[str, str]
+    _made: dict[tuple[str, ...], str] = field(default_factory=dict, compare=False, repr=False)
 
     def sql(self, text: str, **parts: str) -> str:
         """The statement with every ``$name`` replaced; ``parts`` are for this call and may hold names before them."""
+        key = (text, *parts, *parts.values())
+        made = self._made.get(key)
+        if made is None:
+            if len(self._made) >= STATEMENTS_KEPT:
+                self._made.clear()
+            made = self._made[key] = self._sql(text, parts)
+        return made
+
+    def _sql(self, text: str, parts: Mapping[str, str]) -> str:
         known = dict(self.words)
         for name, part in parts.items():
             known[name] = Template(part).substitute(known)
@@ -144,13 +156,26 @@ class Snapshot:
         return self.reader.rows(self.layout.sql(sql, **parts), params)
 
 
+_layouts: dict[int, tuple[Mapping[str, Columns], Layout]] = {}
+
+
 def recognises(tables: Mapping[str, Columns]) -> bool:
     """Whether an Obelisk server made these tables, of whatever release."""
     return tables.get("t_state", {}).keys() >= _STATE and tables.get("t_execution_log", {}).keys() >= _LOG
 
 
 def layout(tables: Mapping[str, Columns]) -> Layout:
-    """The words for the columns that are there."""
+    """The words for the columns that are there. A reader gives the same tables for the same schema; while they are kept
+    here, nothing else has their identity."""
+    known = _layouts.get(id(tables))
+    if known is None or known[0] is not tables:
+        if len(_layouts) >= LAYOUTS_KEPT:
+            _layouts.clear()
+        known = _layouts[id(tables)] = tables, _layout(tables)
+    return known[1]
+
+
+def _layout(tables: Mapping[str, Columns]) -> Layout:
     state, log = tables["t_state"], tables["t_execution_log"]
     responses, delays = tables.get("t_join_set_response", {}), tables.get("t_delay", {})
 

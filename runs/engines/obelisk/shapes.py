@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from runs.clock import parse_instant
@@ -25,7 +26,7 @@ def parse(text: object) -> Any:
     if _depth(source) > MAX_DEPTH:
         raise Unparsed("nested too deeply")
     try:
-        value = json.loads(source, parse_constant=_refuse)
+        value = _DECODER.decode(source)
     except (ValueError, RecursionError):
         raise Unparsed("not JSON") from None
     return _clean(value) if "\\ud" in source or "\\uD" in source else value
@@ -53,7 +54,12 @@ def instant(value: object) -> datetime | None:
 
 def snake(word: object) -> str:
     """``JoinSetRequest`` as ``join_set_request``: releases up to 0.33 wrote the former."""
-    return _BOUNDARY.sub("_", text(word)).lower()
+    return _snake(text(word))
+
+
+@lru_cache(maxsize=1024)
+def _snake(word: str) -> str:
+    return _BOUNDARY.sub("_", word).lower()
 
 
 def hexadecimal(value: object) -> str:
@@ -77,8 +83,15 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
+# Made once: json.loads makes one for each text.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
 def _depth(source: str) -> int:
     # An upper bound: brackets inside strings are counted as well, which only a row made for it would notice.
+    opened = source.count("[") + source.count("{")
+    if opened <= MAX_DEPTH:
+        return opened
     depth = deepest = 0
     for character in re.findall(r"[\[{}\]]", source):
         depth += 1 if character in "[{" else -1
