@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from runs.counting import Countable, Counted, counted
+from runs.engines.base import Engine
 from runs.errors import DurascopeError
 from runs.filters import Filter
-from runs.histogram import histogram
+from runs.histogram import PARTS, histogram
 from runs.records import Histogram, Names, Status
 
 
@@ -33,7 +34,10 @@ class Facets:
 
 
 def facets(databases: Sequence[Countable], where: Filter) -> Facets:
-    """Of large databases as far as they are counted (runs.counting)."""
+    """Of large databases as far as they are counted (runs.counting). One is asked everything in one snapshot: where it is
+    live, each costs its engine a moment."""
+    if len(databases) == 1:
+        return _of_one(databases[0], where)
     unpicked = replace(where, statuses=frozenset())
     counts = counted(databases, ("counts", unpicked), lambda _slug, engine: dict(engine.counts(unpicked)))
     names = counted(databases, "names", lambda _slug, engine: engine.names())
@@ -48,6 +52,19 @@ def facets(databases: Sequence[Countable], where: Filter) -> Facets:
         fresh=sliced and not old and None not in every,
         as_of=min(old, default=None),
     )
+
+
+def _of_one(database: Countable, where: Filter) -> Facets:
+    def ask(_slug: str, engine: Engine) -> tuple[dict[Status, int], Names, Histogram]:
+        counts = engine.counts(replace(where, statuses=frozenset()))
+        return dict(counts), engine.names(), engine.histogram(where, PARTS)
+
+    (found,) = counted([database], ("facets", where), ask)
+    if found is None or isinstance(found.answer, DurascopeError):
+        return Facets({}, Names(), Histogram(), found is not None, found is not None, None)
+    counts, names, created = found.answer
+    as_of = None if found.fresh else found.at
+    return Facets(counts, _all([names]), created, counted=True, fresh=found.fresh, as_of=as_of)
 
 
 def _sum(counts: Sequence[Mapping[Status, int]]) -> dict[Status, int]:

@@ -12,14 +12,13 @@ from runs.catalogue import Database, served
 from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step
 from runs.errors import AddressNotFound, BadFilter
-from runs.fleet import last_event_at
 from runs.records import UNSUCCESSFUL, Run, Status, Usual
 from runs.timeline import Row, Timeline, keep_ledger, lay_out, zoom
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
 from runs.views.payload import show
 from runs.views.preferences import remember
-from runs.views.snapshot import Opened, Snapshot, read, stored_of, usual_of
+from runs.views.snapshot import Opened, Snapshot, known_as_of, read, stored_of, usual_of
 from runs.wording import size
 
 TABS = ("timeline", "table", "history", "payloads", "family", "logs", "details", "raw")
@@ -61,8 +60,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
     tag = tag_of([database])
     if answer := unchanged(request, tag):
         return answer
-    newest = last_event_at(database)
-    seen = database.read(lambda engine: read(engine, request, segment, tab, newest))
+    seen = known_as_of(database, database.read(lambda engine: read(engine, request, segment, tab)))
     context = {
         "here": "run",
         "slug": slug,

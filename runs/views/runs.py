@@ -127,9 +127,9 @@ def _slices(created: Histogram) -> list[Window]:
 
 def _rows(databases: tuple[Database, ...], merged: Merged) -> list[tuple[str, Run, tuple[datetime, bool]]]:
     """Each run with what its database knows: until when, and whether nobody wrote it since."""
-    shown = {slug for slug, _ in merged.rows}
-    newest = {database.slug: last_event_at(database) for database in databases if database.slug in shown}
-    return [(slug, run, known_until(run, newest[slug])) for slug, run in merged.rows]
+    going_on = {slug for slug, run in merged.rows if not run.status.finished}
+    newest = {database.slug: last_event_at(database) for database in databases if database.slug in going_on}
+    return [(slug, run, known_until(run, newest.get(slug))) for slug, run in merged.rows]
 
 
 def _chips(request: HttpRequest, where: Filter) -> list[Chip]:

@@ -12,6 +12,7 @@ from runs.counting import counted
 from runs.diagnosis import known_until
 from runs.engines.base import Engine
 from runs.errors import BadFilter, DurascopeError, RunNotFound, StepNotFound
+from runs.fleet import last_event_at
 from runs.records import (
     Body,
     Event,
@@ -75,11 +76,11 @@ class Snapshot:
     bodies: tuple[Body, ...] = ()
 
 
-def read(engine: Engine, request: HttpRequest, segment: str, tab: str, newest: datetime | None) -> Snapshot:
-    """The run that an address's segment names. ``newest`` is the last event of its database."""
+def read(engine: Engine, request: HttpRequest, segment: str, tab: str) -> Snapshot:
+    """The run that an address's segment names, as of its own last instant where it isn't finished (known_as_of)."""
     run = engine.run(lookup.run_id(engine, segment))
     steps = engine.steps(run.id)
-    as_of, stale = known_until(run, newest)
+    as_of, stale = known_until(run, None)
     branches = _branches(engine, steps, paths(request)) if tab == "timeline" else {}
     seen = Snapshot(engine.slug, run, steps, as_of, stale, engine.neighbours(run.id), branches)
     after = lookup.read_position(request.GET.get("after"))
@@ -101,6 +102,14 @@ def read(engine: Engine, request: HttpRequest, segment: str, tab: str, newest: d
         case "payloads":
             return replace(seen, bodies=tuple(_body(engine, payload) for payload in stored_of(run)))
     return seen
+
+
+def known_as_of(database: Database, seen: Snapshot) -> Snapshot:
+    """The same, with what only the last event of its whole database tells of a run that isn't finished."""
+    if seen.run.status.finished:
+        return seen
+    as_of, stale = known_until(seen.run, last_event_at(database))
+    return replace(seen, as_of=as_of, stale=stale)
 
 
 def usual_of(database: Database, seen: Snapshot) -> Mapping[str, Usual]:

@@ -143,18 +143,16 @@ def tag(answer: tuple[int, Mapping[str, str], bytes]) -> str:
     return found[1] if found else ""
 
 
-def far_down(durascope: Subject, rows: int) -> str:
-    """The cursor after so many rows, children too, of the list of all databases."""
-    after, page = "", 500
-    for _ in range(rows // page):
-        _, _, body = durascope.ask(f"/api/v1/runs/?{urlencode({'limit': page, 'after': after})}")
-        found = re.search(
-            r'"next": ?"([^"]*)"', body.decode() if body[:2] != b"\x1f\x8b" else gzip.decompress(body).decode()
-        )
-        if not found:
-            break
-        after = re.sub(r".*after=", "", found[1])
-    return after
+def far_down(durascope: Subject, database: Path, rows: int) -> str:
+    """The cursor after so many rows, children too: the one that a list of the rest leads on with."""
+    (moment,) = _rows(
+        database,
+        "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', created_at / 1000, 'unixepoch') FROM workflow_status"
+        f" ORDER BY created_at DESC LIMIT 1 OFFSET {rows}",
+    )[0]
+    page = text(durascope.ask(f"/runs/?{urlencode({'db': 'dbos', 'children': 'show', 'limit': 25, 'until': moment})}"))
+    found = re.search(r'rel="next" href="[^"]*after=([A-Za-z0-9_-]+)', page)
+    return found[1] if found else ""
 
 
 def text(answer: tuple[int, Mapping[str, str], bytes]) -> str:

@@ -130,9 +130,9 @@ def _pages(databases: Databases) -> None:
 
 
 def _far_down(durascope: Subject, databases: Databases) -> None:
-    settle(durascope, "/runs/?children=show&limit=25")
+    settle(durascope, "/runs/?children=show&limit=25&db=dbos")
     first = durascope.timed("/runs/?children=show&limit=25&db=dbos")
-    after = pages.far_down(durascope, round(199_500 * databases.scale))
+    after = pages.far_down(durascope, databases.dbos(), round(199_500 * databases.scale))
     far = durascope.timed(f"/runs/?children=show&limit=25&db=dbos&after={after}")
     print(f"page 8,000 of 25: {far.median:.1f} ms, page 1: {first.median:.1f} ms")
 
