@@ -145,6 +145,8 @@ def _alive(pid: int) -> bool:
         return False
     except (PermissionError, OverflowError):
         return True
+    with suppress(OSError):  # where there is no /proc, a process that nobody has waited for counts as alive
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:1] != ["Z"]
     return True
 
 
