@@ -159,6 +159,10 @@ def _start(
         if key in _under_way:
             return _under_way[key]
         kept = _kept.get(key)
+        if kept is not None and kept.state == state:  # by another thread, since it was looked for
+            done: Future[object] = Future()
+            done.set_result(kept.answer)
+            return done
         pause = SELDOM if _is_same_file(key, state) else RARELY
         if kept is not None and time.monotonic() < kept.ended + pause * kept.took:
             return None
