@@ -331,6 +331,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    _set_up_django()  # a large comparison may be left to the jobs process, which has models
     from runs import compare_commands
     from runs.compare import asking, failing
 

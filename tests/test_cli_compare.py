@@ -9,6 +9,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from serving import run
 
 from inspector.cli import main
 from runs.compare.failing import conditions
@@ -54,6 +55,19 @@ def test_the_json_has_the_relation_and_counts_that_sql_counts(compare: Compare, 
     assert found["runs"]["rewritten"] == 0
     assert found["rewritten"] == []
     assert sum(group["a"]["count"] for group in found["workflows"]) == 962
+
+
+def test_the_command_itself_compares_and_its_exit_code_reaches_the_shell(unpacked: Unpacked, kept: Path) -> None:
+    done = run(
+        "compare",
+        str(unpacked("shop-early")),
+        str(unpacked("shop")),
+        "--fail-on",
+        "different",
+        DURASCOPE_STATE=str(kept),
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "A is an earlier copy of B." in done.stdout
 
 
 def test_text_and_markdown_say_the_relation_and_escape_what_a_file_says(compare: Compare, unpacked: Unpacked) -> None:
