@@ -23,14 +23,7 @@ HOW: tuple[parameters.Parameter, ...] = (
         "match", "What runs are matched by.", {"type": "string", "enum": list(asking.MATCHES), "default": asking.AUTO}
     ),
     parameters.query("path", "A path into the input, like $.order_id, by which runs are matched.", {"type": "string"}),
-    parameters.query(
-        "ignore",
-        "A path into payloads that does not count; give it several times for several.",
-        {"type": "array", "items": {"type": "string"}},
-        style="form",
-        explode=True,
-    ),
-    parameters.query("tolerance", "By how much durations may differ: 20%,50ms.", {"type": "string"}),
+    *parameters.COMPARED_BY,
 )
 _ERRORS = (400, 404, 414, 422, 423, 503)
 

@@ -21,14 +21,7 @@ _HOW: tuple[parameters.Parameter, ...] = (
     parameters.query("a_run", "The id of run A.", {"type": "string"}, required=True),
     parameters.query("b", "The slug of the database of run B: it may be the same.", {"type": "string"}, required=True),
     parameters.query("b_run", "The id of run B.", {"type": "string"}, required=True),
-    parameters.query(
-        "ignore",
-        "A path into payloads that does not count, like $..created_at; give it several times for several.",
-        {"type": "array", "items": {"type": "string"}},
-        style="form",
-        explode=True,
-    ),
-    parameters.query("tolerance", "By how much durations may differ: 20%,50ms.", {"type": "string"}),
+    *parameters.COMPARED_BY,
 )
 
 

@@ -81,6 +81,17 @@ VALUE: tuple[Parameter, ...] = (
     ),
 )
 
+COMPARED_BY: tuple[Parameter, ...] = (
+    query(
+        "ignore",
+        "A path into payloads that does not count, like $..created_at; give it several times for several.",
+        {"type": "array", "items": {"type": "string"}},
+        style="form",
+        explode=True,
+    ),
+    query("tolerance", "By how much durations may differ: 20%,50ms.", {"type": "string"}),
+)
+
 STATUSES: Mapping[int, str] = {
     400: "A parameter, or its value, is unknown.",
     404: "There is no such database, run or payload.",
