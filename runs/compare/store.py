@@ -98,12 +98,15 @@ class Kept:
     Raises Unreadable where its own file is gone.
     """
 
-    def __init__(self, path: Path, *, changed: bool = False) -> None:
+    def __init__(self, path: Path, *, changed: bool = False, made: Comparison | None = None) -> None:
         self.path = path
         self.changed = changed
+        self._made = made
 
     @cached_property
     def comparison(self) -> Comparison:
+        if self._made is not None:
+            return self._made
         with own.opened(self.path) as file:
             ((text,),) = file.rows("SELECT comparison FROM summary")
         return decode(Comparison, json.loads(str(text)))
@@ -154,7 +157,7 @@ def keep(path: Path, comparison: Comparison, pairs: Iterable[Pair], lone: Iterab
         for kind in _FACETS:
             file.run(f"INSERT INTO facet SELECT '{kind}', {kind}, count(*) FROM pair GROUP BY 2")  # noqa: S608
         file.run(_INDEXES)
-    return Kept(path)
+    return Kept(path, made=comparison)
 
 
 def folder() -> Path:
