@@ -144,6 +144,19 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def shop(
+    fresh: Callable[[str], Path], oracle: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Path]:
+    """``shop("shop-live")``: a copy of that file, at the moment when the engine was asked about it."""
+
+    def get(name: str) -> Path:
+        monkeypatch.setenv("DURASCOPE_NOW", oracle(name)["read_at"])
+        return fresh(name)
+
+    return get
+
+
+@pytest.fixture
 def sql(fresh: Callable[[str], Path]) -> Callable[..., list[Any]]:
     """``sql("shop", "SELECT …", …)``: plain SQL on a copy, by Python's own SQLite."""
 

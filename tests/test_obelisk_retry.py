@@ -39,19 +39,6 @@ CANCELLED = '{"err":{"execution_failure":"cancelled"}}'
 Everything = dict[str, dict[tuple[Any, ...], tuple[Any, ...]]]
 
 
-@pytest.fixture
-def shop(
-    fresh: Callable[[str], Path], oracle: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Path]:
-    """``shop("shop-live")``: a copy of that file, at the moment when the engine was asked about it."""
-
-    def get(name: str) -> Path:
-        monkeypatch.setenv("DURASCOPE_NOW", oracle(name)["read_at"])
-        return fresh(name)
-
-    return get
-
-
 def everything(path: Path) -> Everything:
     """Every row of every table by its key."""
     with closing(sqlite3.connect(path)) as connection:

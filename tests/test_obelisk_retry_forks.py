@@ -24,19 +24,6 @@ from tests.obelisk_rules import (
 from tests.retrying import plan, retry_here
 
 
-@pytest.fixture
-def shop(
-    fresh: Callable[[str], Path], oracle: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Path]:
-    """``shop("shop-live")``: a copy of that file, at the moment when the engine was asked about it."""
-
-    def get(name: str) -> Path:
-        monkeypatch.setenv("DURASCOPE_NOW", oracle(name)["read_at"])
-        return fresh(name)
-
-    return get
-
-
 def test_a_fork_keeps_what_ended_well_and_redoes_the_leaf_that_failed(
     shop: Callable[[str], Path], oracle: Callable[[str], Any]
 ) -> None:
