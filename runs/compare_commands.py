@@ -6,11 +6,11 @@ Every text of a database is written with its control characters escaped: it must
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from runs import comparing
 from runs.catalogue import Catalogue, Database, only
+from runs.clock import MICROSECOND
 from runs.compare import words
 from runs.compare.failing import Finding, findings
 from runs.compare.records import Change, Comparison, ErrorGroup, Group, Options, Rate, Relation
@@ -20,7 +20,6 @@ from runs.wording import NOTHING, duration, plural, visible
 
 HOLDS, FAILS, NOT_COMPARED = 0, 1, 2
 ROWS = 30  # workflows and errors that text and Markdown name
-_UNIT = timedelta(microseconds=1)
 
 
 def compare(a: str, b: str, options: Options, form: str, fail_on: Sequence[str]) -> int:
@@ -146,7 +145,7 @@ def _row(group: Group) -> tuple[str, ...]:
         f"{group.b_count:,}",
         _percent(group.a_failed),
         _percent(group.b_failed),
-        *(NOTHING if value is None else duration(value * _UNIT) for value in took),
+        *(NOTHING if value is None else duration(value * MICROSECOND) for value in took),
         f"{sign} {word}",
     )
 

@@ -8,10 +8,9 @@ from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from runs.clock import parse_instant, rfc3339
+from runs.clock import MICROSECOND, parse_instant, rfc3339
 
 T = TypeVar("T")
-_UNIT = timedelta(microseconds=1)
 
 
 def encode(value: object) -> Any:
@@ -26,7 +25,7 @@ def encode(value: object) -> Any:
         return value.value
     if isinstance(value, datetime):
         return rfc3339(value)
-    return value // _UNIT if isinstance(value, timedelta) else value
+    return value // MICROSECOND if isinstance(value, timedelta) else value
 
 
 def decode(kind: type[T], data: Any) -> T:

@@ -4,9 +4,8 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
-from runs.clock import EPOCH
+from runs.clock import from_epoch_us
 from runs.compare.records import Change, ErrorGroup, Errors
 from runs.compare.statistics import compare_rates, rate
 from runs.records import ErrorSummary, RunDigest, Status
@@ -57,8 +56,8 @@ def errors(a: Iterable[RunDigest], b: Iterable[RunDigest]) -> Errors:
             b_count=each.counts["b"],
             a_example=each.examples["a"],
             b_example=each.examples["b"],
-            first_at=_moment(each.first),
-            last_at=_moment(each.last),
+            first_at=None if each.first is None else from_epoch_us(each.first),
+            last_at=None if each.last is None else from_epoch_us(each.last),
         )
         totals = (finished.get((side, each.workflow), 0) for side in ("a", "b"))
         groups[_change(group, *totals)].append(group)
@@ -96,7 +95,3 @@ def _change(group: ErrorGroup, of_a: int, of_b: int) -> str:
         rate(group.a_count, max(of_a, group.a_count)), rate(group.b_count, max(of_b, group.b_count))
     )
     return {Change.WORSE: "more", Change.BETTER: "fewer"}.get(change, "same")
-
-
-def _moment(at: int | None) -> datetime | None:
-    return None if at is None else EPOCH + timedelta(microseconds=at)

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
+from runs.clock import MICROSECOND
 from runs.compare import words
 from runs.compare.records import Change, Comparison, Relation, Verdict
 from runs.compare.statistics import FEWEST
@@ -12,7 +12,6 @@ from runs.errors import BadFilter
 from runs.wording import duration, plural
 
 _SLOWER = re.compile(r"(p50|p95)\s*>\s*([0-9]{1,4}(?:\.[0-9]{1,4})?)\s*x")
-_UNIT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def _slower(comparison: Comparison, share: str, factor: float) -> list[str]:
         # Below that many, a percentile is one run's luck.
         enough = min(group.a_took.count, group.b_took.count) >= FEWEST
         if enough and one is not None and other is not None and other > one * factor:
-            found.append(f"{group.name}: {share} {duration(one * _UNIT)} → {duration(other * _UNIT)}")
+            found.append(f"{group.name}: {share} {duration(one * MICROSECOND)} → {duration(other * MICROSECOND)}")
     return found
 
 

@@ -13,8 +13,8 @@ forced pairs the runs at the top alone, and children follow their parents by ord
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
+from runs.clock import MICROSECOND
 from runs.compare.reading import Progress, Reading
 from runs.compare.records import Options, Presence, Rung, Tolerance, Verdict
 from runs.compare.values import at, canonical, canonical_tree, parse_path, read_value
@@ -24,7 +24,6 @@ from runs.wording import plural
 
 InputsOf = Callable[[Sequence[str]], Iterator[tuple[str, Body]]]
 AUTO = "auto"
-_UNIT = timedelta(microseconds=1)
 _KEY_LENGTH = 200  # characters of a key that are told
 
 Runs = dict[str, RunDigest]
@@ -101,7 +100,7 @@ def verdict(a: RunDigest, b: RunDigest, tolerance: Tolerance) -> Verdict:
     if a.duration is None or b.duration is None:
         return Verdict.SAME
     between = abs(a.duration - b.duration)
-    beyond = between > tolerance.floor // _UNIT and between > tolerance.ratio * min(a.duration, b.duration)
+    beyond = between > tolerance.floor // MICROSECOND and between > tolerance.ratio * min(a.duration, b.duration)
     return Verdict.TIMING if beyond else Verdict.SAME
 
 

@@ -4,10 +4,9 @@ they differ, the recorded events themselves decide.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import islice
 
-from runs.clock import from_epoch_us, rfc3339, to_epoch_us
+from runs.clock import MICROSECOND, from_epoch_us, rfc3339, to_epoch_us
 from runs.compare.reading import Progress, Reading
 from runs.compare.records import Lead, Relation, Rewrite, Verdict
 from runs.records import Mark, RunDigest, Status
@@ -17,7 +16,6 @@ MarksOf = Callable[[Sequence[str]], Mapping[str, tuple[Mark, ...]]]
 
 AT_ONCE = 200  # runs whose events are held at once
 MOST_REWRITES = 1000  # that are told one by one; all of them are pairs
-_UNIT = timedelta(microseconds=1)
 _BEGUN = frozenset({Status.RUNNING, Status.WAITING, Status.RETRYING, Status.PAUSED})
 
 
@@ -257,7 +255,7 @@ def _lead(
     events = sum(run.events for run in new) + sum(each.a_more if is_a else each.b_more for each in went_on)
     mine_at, other_at = mine.last_at, other.last_at
     later = mine_at is not None and other_at is not None and mine_at > other_at
-    time = (mine_at - other_at) * _UNIT if later and mine_at is not None and other_at is not None else None
+    time = (mine_at - other_at) * MICROSECOND if later and mine_at is not None and other_at is not None else None
     return Lead(len(new), len(went_on), events, time)
 
 

@@ -10,10 +10,10 @@ the correction for ties; order statistics: W. J. Conover, Practical Nonparametri
 
 import math
 from collections.abc import Sequence
-from datetime import timedelta
 from itertools import groupby
 from statistics import NormalDist
 
+from runs.clock import MICROSECOND
 from runs.compare.records import Change, Rate, Spread, Tolerance
 from runs.wording import duration
 
@@ -21,7 +21,6 @@ FEWEST = 20  # on each side
 _SHOWN = NormalDist().inv_cdf(0.975)  # the interval that is shown with a rate
 _SURE = NormalDist().inv_cdf(0.995)  # what a difference must pass
 _TAIL = 0.95
-_UNIT = timedelta(microseconds=1)
 
 
 def rate(failed: int, of: int) -> Rate:
@@ -95,7 +94,7 @@ def _percentile(ordered: Sequence[int], share: float) -> int | None:
 
 def _beyond(a: int, b: int, tolerance: Tolerance) -> int:
     """1 where B is longer by more than both bounds, -1 where shorter, else 0."""
-    least = max(tolerance.floor // _UNIT, int(tolerance.ratio * a))
+    least = max(tolerance.floor // MICROSECOND, int(tolerance.ratio * a))
     return (b - a > least) - (a - b > least)
 
 
@@ -139,7 +138,7 @@ def _tail(ordered: Sequence[int]) -> tuple[float, float]:
 def _words(name: str, a: Sequence[int], b: Sequence[int], share: float, why: str) -> str:
     one, other = _percentile(a, share) or 0, _percentile(b, share) or 0
     ratio = f" ({other / one:.2f}×)" if one > 0 else ""
-    return f"{name} {duration(one * _UNIT)} → {duration(other * _UNIT)}{ratio}, {why}"
+    return f"{name} {duration(one * MICROSECOND)} → {duration(other * MICROSECOND)}{ratio}, {why}"
 
 
 def _percent(found: Rate) -> str:

@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from runs.engines.statistics import microseconds
+from runs.clock import to_epoch_us
 from runs.errors import Unreadable
 from runs.records import Status, StepSample
 from runs.sources.base import Value
@@ -98,7 +98,7 @@ def advancing(ids: Sequence[str], after: str) -> None:
 
 def since_1970(moment: datetime | None) -> int | None:
     """Microseconds."""
-    return None if moment is None else microseconds(moment)
+    return None if moment is None else to_epoch_us(moment)
 
 
 def plausible(values: Sequence[Value]) -> list[int]:

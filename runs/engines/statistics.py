@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from runs.clock import EPOCH
 from runs.records import Usual
 
 NEWEST = 500  # steps of one name, or runs of one workflow, that say what is usual
@@ -15,8 +14,6 @@ WORKFLOWS = 200  # of more of them, or of more runs, no durations are shown
 RUNS = 500_000
 RUNS_SEARCHED = 100_000  # newest ones of the outcome that is looked for
 RUNS_MEASURED = 10_000  # of all workflows together
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def percentile(ordered: Sequence[timedelta], share: float) -> timedelta | None:
@@ -31,11 +28,6 @@ def usual(durations: Iterable[timedelta]) -> Usual | None:
     if half is None or most is None or len(ordered) < FEWEST:
         return None
     return Usual(count=len(ordered), p50=half, p95=most)
-
-
-def microseconds(moment: datetime) -> int:
-    """Since 1970: as a whole number, which SQL can divide exactly."""
-    return (moment - EPOCH) // _MICROSECOND
 
 
 def spread(counted: Iterable[tuple[object, int, int]], parts: int) -> tuple[tuple[int, int], ...]:

@@ -9,6 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import links, wording
+from runs.clock import MICROSECOND
 from runs.compare import words
 from runs.compare.records import Cause, Change, Errors, Group, Pair, Presence, Rate, Rung, Verdict
 from runs.templatetags.durascope import took, workflow_name
@@ -18,8 +19,6 @@ register = Library()
 
 register.filter("matching_bar", dumbbells.matching_bar)
 register.simple_tag(dumbbells.dumbbell, name="dumbbell")
-
-_UNIT = timedelta(microseconds=1)
 
 
 def signed(sign: str, word: str, *, loud: bool = False) -> SafeString:
@@ -32,7 +31,7 @@ def signed(sign: str, word: str, *, loud: bool = False) -> SafeString:
 @register.filter
 def micros(value: int | None) -> str | SafeString:
     """Microseconds as a duration."""
-    return took(None if value is None else value * _UNIT)
+    return took(None if value is None else value * MICROSECOND)
 
 
 @register.filter
@@ -40,7 +39,7 @@ def delta(pair: Pair) -> str | SafeString:
     """How much longer B took; negative where it was faster."""
     if pair.a_took is None or pair.b_took is None:
         return wording.NOTHING
-    between = (pair.b_took - pair.a_took) * _UNIT
+    between = (pair.b_took - pair.a_took) * MICROSECOND
     return format_html("{}{}", "+" if between > timedelta() else "", took(between))
 
 

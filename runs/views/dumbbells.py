@@ -3,17 +3,16 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+from runs.clock import MICROSECOND
 from runs.compare.records import Counts, Group
 from runs.wording import duration
 
 _LEFT, _RIGHT = 5.0, 95.0  # per cent: the marks keep inside
 _SMALLEST = 1.5  # per cent of the matching bar
-_UNIT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class LogAxis:
 
     @property
     def label(self) -> str:
-        return f"{duration(self.low * _UNIT)} to {duration(self.high * _UNIT)}"
+        return f"{duration(self.low * MICROSECOND)} to {duration(self.high * MICROSECOND)}"
 
     def x(self, value: int) -> float:
         span = math.log10(self.high / self.low)
@@ -52,7 +51,7 @@ def dumbbell(axis: LogAxis, a: int | None, b: int | None, name: str) -> SafeStri
     if a is None or b is None:
         return SafeString("")
     at_a, at_b = f"{axis.x(a):.2f}%", f"{axis.x(b):.2f}%"
-    words = escape(f"{name} {duration(a * _UNIT)} in A, {duration(b * _UNIT)} in B")
+    words = escape(f"{name} {duration(a * MICROSECOND)} in A, {duration(b * MICROSECOND)} in B")
     return mark_safe(  # noqa: S308 - numbers and escaped words
         f'<svg class="pairb" role="img" aria-label="{words}"><line class="tick zero" x1="0" x2="100%" y1="9.5" y2="9.5"/>'
         f'<line class="box" x1="{at_a}" x2="{at_b}" y1="9.5" y2="9.5"/>'

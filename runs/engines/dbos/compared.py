@@ -8,10 +8,11 @@ decoded here.
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import itemgetter
 
 from runs import payloads
+from runs.clock import MICROSECOND
 from runs.engines.dbos import bodies, listing
 from runs.engines.dbos.details import require
 from runs.engines.dbos.recorded import NONE, STEPS, Head, Table, head, heads, others, rows_of
@@ -40,7 +41,6 @@ _WAITING = frozenset({SLEEP, GET_RESULT}) | MESSAGES | WAITS
 _EXHAUSTED = b"DBOSMaxStepRetriesExceeded"
 _LISTS_TRIES = (_EXHAUSTED, *(b64encode(b"-" * skipped + _EXHAUSTED)[4:-4] for skipped in range(3)))
 _GO = frozenset({"DBOS_JSON", "DBOS_GOB"})
-_MICROSECOND = timedelta(microseconds=1)
 _COPIED = composed("""
 SELECT o.workflow_uuid, o.function_id
 FROM {schema}operation_outputs o
@@ -215,7 +215,7 @@ class _Part:
         if head.parent and end is not None:
             self._ends[head.id] = max([moment for moment in (made, started, last, end) if moment is not None]) * 1000
         if span := self._spans.get(head.id):
-            took = None if span.duration is None else span.duration // _MICROSECOND
+            took = None if span.duration is None else span.duration // MICROSECOND
         elif end is None:
             took = None
         else:
@@ -271,7 +271,7 @@ class _Part:
             end, took = self._ends.get(start.child), run.duration if run else None
             if span := reached.get(start.child):
                 end = since_1970(span.last)
-                took = None if span.duration is None else span.duration // _MICROSECOND
+                took = None if span.duration is None else span.duration // MICROSECOND
             if start.began is not None and end is not None:
                 took = max(end - start.began * 1000, 0)
             self.samples.add(start.name, took, status)

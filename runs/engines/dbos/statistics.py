@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from datetime import timedelta
 
+from runs.clock import to_epoch_us
 from runs.engines.base import latest
 from runs.engines.dbos import search
 from runs.engines.dbos.conditions import Condition, arms, condition, prefixed
@@ -10,7 +11,7 @@ from runs.engines.dbos.snapshot import Snapshot, composed
 from runs.engines.dbos.spans import spans
 from runs.engines.dbos.values import created, instant, text, whole
 from runs.engines.dbos.vocabulary import kind_of
-from runs.engines.statistics import NAMES, NEWEST, microseconds, spread, usual
+from runs.engines.statistics import NAMES, NEWEST, spread, usual
 from runs.filters import Filter
 from runs.records import Histogram, Status, StepKind, Usual
 
@@ -100,9 +101,9 @@ def histogram(snapshot: Snapshot, where: Filter, parts: int) -> Histogram:
         return Histogram()
     start = where.since or min(instants)
     end = max(where.until or max(instants), start)
-    width = max(microseconds(end) - microseconds(start), 1)
-    counted = _counted(snapshot, listed, {"start": microseconds(start), "width": width, "parts": parts})
-    counted += [((microseconds(row.created_at) - microseconds(start)) * parts // width, 1, 1) for row in by_error]
+    width = max(to_epoch_us(end) - to_epoch_us(start), 1)
+    counted = _counted(snapshot, listed, {"start": to_epoch_us(start), "width": width, "parts": parts})
+    counted += [((to_epoch_us(row.created_at) - to_epoch_us(start)) * parts // width, 1, 1) for row in by_error]
     return Histogram(start=start, end=end, parts=spread(counted, parts))
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 
+from runs.clock import to_epoch_us
 from runs.engines.obelisk.runs import conditions, present
 from runs.engines.obelisk.schema import Snapshot
 from runs.engines.obelisk.shapes import instant, whole
-from runs.engines.statistics import NAMES, NEWEST, microseconds, spread, usual
+from runs.engines.statistics import NAMES, NEWEST, spread, usual
 from runs.filters import Filter
 from runs.records import Histogram, Usual
 
@@ -51,8 +52,8 @@ def histogram(snapshot: Snapshot, where: Filter, parts: int) -> Histogram:
     if low is None or start is None or end is None:
         return Histogram()
     end = max(end, start)
-    width = max(microseconds(end) - microseconds(start), 1)
-    params |= {"start": microseconds(start), "width": width, "parts": parts}
+    width = max(to_epoch_us(end) - to_epoch_us(start), 1)
+    params |= {"start": to_epoch_us(start), "width": width, "parts": parts}
     rows = snapshot.rows(_PARTS, params, where=condition, microseconds=_MICROSECONDS)
     counted = [(part, whole(number) or 0, whole(failed) or 0) for part, number, failed in rows]
     return Histogram(start=start, end=end, parts=spread(counted, parts))
