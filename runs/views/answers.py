@@ -1,4 +1,4 @@
-"""Pages that answer a form: shown again, with what kept it from being done, and all that was typed."""
+"""How a view answers: a page, which remembers what its address chose; after a form that was refused, the page that says so."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +14,19 @@ class Refusal(HttpResponse):
     """A page that itself says what went wrong: nothing is to be put in its place."""
 
 
+def page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> HttpResponse:
+    """The page."""
+    response = render(request, template, dict(context))
+    remember(request, response)
+    return response
+
+
 def answered(
     request: HttpRequest, template: str, context: Mapping[str, Any], problem: DurascopeError | None
 ) -> HttpResponse:
-    """The page, with the status of the problem that it says; 200 where there is none."""
-    page = render(request, template, {**context, "problem": problem})
-    response = Refusal(page.content, status=problem.status) if problem else page
+    """The page shown again with what kept a form from being done, and all that was typed: with the status of that problem; 200
+    where there is none."""
+    shown = render(request, template, {**context, "problem": problem})
+    response = Refusal(shown.content, status=problem.status) if problem else shown
     remember(request, response)
     return response

@@ -24,9 +24,9 @@ from runs.fleet import survey
 from runs.lookup import page_length, refuse_unknown, whole_number
 from runs.records import Status
 from runs.selection import Reference
-from runs.views.answers import answered
+from runs.views.answers import answered, page
 from runs.views.dumbbells import axis
-from runs.views.preferences import COOKIES, remember
+from runs.views.preferences import COOKIES
 from runs.views.suggestions import suggestions
 
 KEPT = ("a", "b", "match", "path", "ignore", "tolerance")
@@ -105,7 +105,7 @@ def choose(request: HttpRequest) -> HttpResponse:
             "matches": _matches(),
             "suggestions": suggestions(survey(databases)) if len(databases) > 1 else (),
         }
-        return _answer(request, "runs/compare_choose.html", context)
+        return page(request, "runs/compare_choose.html", context)
     return _page(request, "overview", "runs/compare.html", lambda kept: {"axis": axis(kept.comparison.workflows)})
 
 
@@ -295,9 +295,9 @@ def _page(
     if isinstance(found, Progress):
         over = found.cancelled or found.problem
         context |= {"progress": found, "live_tag": "" if over else "follow"}
-        return _answer(request, "runs/compare_progress.html", context)
+        return page(request, "runs/compare_progress.html", context)
     context |= {"it": found.comparison, "changed": found.changed, **_words(found.comparison), **more(found)}
-    return _answer(request, template, context)
+    return page(request, template, context)
 
 
 def _words(it: Comparison) -> dict[str, object]:
@@ -341,9 +341,3 @@ def _asked(request: HttpRequest) -> Asked:
     more = [(name, value) for name in ("match", "path", "tolerance") if (value := given.get(name, ""))]
     ignored = [("ignore", path) for path in options.ignore]
     return Asked(a, b, options, (("a", slug_a), ("b", slug_b), *more, *ignored))
-
-
-def _answer(request: HttpRequest, template: str, context: Mapping[str, object]) -> HttpResponse:
-    response = render(request, template, dict(context))
-    remember(request, response)
-    return response

@@ -24,8 +24,9 @@ from runs.records import Body, Payload, Status, StepKind
 from runs.timeline import Lane, Lanes, two_lanes
 from runs.views import compare_with
 from runs.views.aligned import item_of, lines_of, listed, window_start
+from runs.views.answers import page
 from runs.views.lanes import offset_words
-from runs.views.preferences import preferences, remember
+from runs.views.preferences import preferences
 from runs.wording import plural
 
 MOST_OPENED = 20
@@ -136,9 +137,7 @@ def run(request: HttpRequest) -> HttpResponse:
             (name, taken) for name, taken in (("A", found.a), ("B", found.b)) if taken.run.status is Status.FAILED
         ],
     }
-    response = render(request, "runs/compare_run.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/compare_run.html", context)
 
 
 def asked_of(query: lookup.Query) -> Asked:

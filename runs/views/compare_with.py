@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from runs import links, lookup, retrying
 from runs.catalogue import Database, served
@@ -16,7 +15,7 @@ from runs.engines.base import Engine
 from runs.errors import BadFilter, DurascopeError, RunNotFound
 from runs.filters import Filter
 from runs.records import Neighbours, Relatives, Run, Status
-from runs.views.preferences import remember
+from runs.views.answers import page
 
 MOST_COMPARED = 8  # retries of one run that are compared side by side
 MOST_STEPS = 2000  # of a run that is compared just to be listed
@@ -61,9 +60,7 @@ def choose(request: HttpRequest, query: lookup.Query) -> HttpResponse:
         "databases": served().databases(),
         "b": lookup.last(query, "b") or slug,
     }
-    response = render(request, "runs/compare_with.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/compare_with.html", context)
 
 
 def _around(engine: Engine, run_id: str) -> _Around:

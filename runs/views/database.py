@@ -1,7 +1,6 @@
 """One database: what it holds in numbers, and what its engine says of it beside its runs."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from runs.catalogue import served
 from runs.counting import Counted, counted
@@ -9,8 +8,8 @@ from runs.engines.base import Engine
 from runs.errors import DurascopeError
 from runs.fleet import Contents, glance
 from runs.records import Section
+from runs.views.answers import page
 from runs.views.live import incomplete, tag_of, unchanged
-from runs.views.preferences import remember
 
 
 def database(request: HttpRequest, slug: str) -> HttpResponse:
@@ -29,9 +28,7 @@ def database(request: HttpRequest, slug: str) -> HttpResponse:
         "entry": entry,
         "sections": _shown(said),
     }
-    response = render(request, "runs/database.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/database.html", context)
 
 
 def _sections(_slug: str, engine: Engine) -> tuple[Section, ...]:

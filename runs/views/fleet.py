@@ -1,14 +1,13 @@
 """The fleet: one row a database, what needs a look first."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from runs import clock
 from runs.catalogue import served
 from runs.errors import DurascopeError
 from runs.fleet import Contents, Entry, Pending, glance
+from runs.views.answers import page
 from runs.views.live import incomplete, tag_of, unchanged
-from runs.views.preferences import remember
 
 MOST = 200  # rows that are shown unless all are asked for
 
@@ -33,9 +32,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "specs": served().specs,
         "cut": served().cut,
     }
-    response = render(request, "runs/fleet.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/fleet.html", context)
 
 
 def _urgency(entry: Entry | Pending) -> tuple[bool, int, str]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from runs import jobs, links
@@ -12,8 +11,8 @@ from runs.records import Status
 from runs.state import jobs as recorded
 from runs.state import place, retries
 from runs.state.models import Item, Job
+from runs.views.answers import page
 from runs.views.live import unchanged
-from runs.views.preferences import remember
 
 LISTED = 100
 SHOWN = 100  # runs of a job; those that need a look come first
@@ -37,9 +36,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "retries": retries.newest_alone(LISTED) if kept else [],
         "kept": kept,
     }
-    response = render(request, "runs/retries.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/retries.html", context)
 
 
 def job(request: HttpRequest, number: int) -> HttpResponse:
@@ -69,9 +66,7 @@ def job(request: HttpRequest, number: int) -> HttpResponse:
         "items": [(item, _LOOKS[item.result]) for item in (items if everything else _first(items))],
         "more": 0 if everything else max(0, len(items) - SHOWN),
     }
-    response = render(request, "runs/job.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/job.html", context)
 
 
 @require_POST

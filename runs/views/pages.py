@@ -1,9 +1,8 @@
 """Pages without data: the keys."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
-from runs.views.preferences import remember
+from runs.views.answers import page
 
 KEYS = (
     ("Go", (("/", "search"), ("g f", "fleet"), ("g r", "runs"), ("g c", "compare"), ("?", "this page"))),
@@ -36,6 +35,4 @@ KEYS = (
 
 def keys(request: HttpRequest) -> HttpResponse:
     """``GET /keys/``."""
-    response = render(request, "runs/keys.html", {"groups": KEYS})
-    remember(request, response)
-    return response
+    return page(request, "runs/keys.html", {"groups": KEYS})

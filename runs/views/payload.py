@@ -19,7 +19,8 @@ from runs.payloads.pictures import NAMES, picture_bytes
 from runs.payloads.places import walk
 from runs.payloads.stored import PREVIEW, Slice, hex_lines, hex_slice, text_slice
 from runs.records import Body, Run
-from runs.views.preferences import preferences, remember
+from runs.views.answers import page
+from runs.views.preferences import preferences
 
 PAGE_LINES = 2000
 FORMS = ("", "stored", "hex", "json", "picture", "image")
@@ -92,9 +93,7 @@ def payload(request: HttpRequest, slug: str, segment: str, name: str) -> HttpRes
     except LookupError:
         raise PayloadNotFound("It has nothing of the kind at this place.", remedy="Go to its beginning.") from None
     context = {"here": "run", "slug": slug, "run": run, "name": name, "at": at, "start": start, "form": form, **seen}
-    response = render(request, "runs/payload.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/payload.html", context)
 
 
 def _seen(request: HttpRequest, body: Body, form: str, at: str, start: int) -> dict[str, object]:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
 
 from runs import links, lookup, retrying, statements
 from runs.catalogue import Database, served
@@ -19,8 +18,7 @@ from runs.retrying import Followed
 from runs.sources.openers import Openers
 from runs.state import place, retries
 from runs.timeline import Pattern, Row, Timeline, Tone, lay_out
-from runs.views.answers import answered
-from runs.views.preferences import remember
+from runs.views.answers import answered, page
 from runs.wording import duration, plural
 
 PINS = "dbos"  # the engine whose retries wait for a version, where one is chosen
@@ -112,9 +110,7 @@ def retry(request: HttpRequest, number: int) -> HttpResponse:
         if followed.run is not None and followed.follow_up.taken_up_after is None
         else "",
     }
-    response = render(request, "runs/retry.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/retry.html", context)
 
 
 def _chosen(request: HttpRequest) -> Options:

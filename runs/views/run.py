@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from runs import links, retrying
 from runs.catalogue import Database, served
@@ -14,10 +13,10 @@ from runs.diagnosis import diagnose, failing_step
 from runs.errors import AddressNotFound, BadFilter
 from runs.records import UNSUCCESSFUL, Run, Status, Usual
 from runs.timeline import Row, Timeline, keep_ledger, lay_out, zoom
+from runs.views.answers import page
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
 from runs.views.payload import show
-from runs.views.preferences import remember
 from runs.views.snapshot import Opened, Snapshot, known_as_of, read, stored_of, usual_of
 from runs.wording import size
 
@@ -85,9 +84,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         focus = seen.opened.step.started_at if seen.opened else None
         context["zoom"] = zoom(drawn.timeline, focus)
         context["gaps"] = request.GET.get("gaps") == "show"
-    response = render(request, "runs/run.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/run.html", context)
 
 
 def _goes_on(run: Run) -> bool:

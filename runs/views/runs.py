@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from runs import clock
 from runs.catalogue import Database, served
@@ -20,8 +19,9 @@ from runs.merge import ASKED_TOGETHER, Merged, merged_runs
 from runs.records import UNSUCCESSFUL, Histogram, Run, Status
 from runs.timeline.zoom import Window
 from runs.views import picking
+from runs.views.answers import page
 from runs.views.live import incomplete, tag_of, unchanged
-from runs.views.preferences import COOKIES, preferences, remember
+from runs.views.preferences import COOKIES, preferences
 from runs.wording import clock_time, visible
 
 WITHIN = {
@@ -77,9 +77,7 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
         ),
         "stale": sorted({(slug, until) for slug, run, (until, stale) in rows if stale}),
     }
-    response = render(request, "runs/runs.html", context)
-    remember(request, response)
-    return response
+    return page(request, "runs/runs.html", context)
 
 
 def databases_of(request: HttpRequest, slug: str = "") -> tuple[Database, ...]:
