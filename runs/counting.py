@@ -93,12 +93,14 @@ def counted(
     tells it from other work; ``waits``: however long it takes. Errors are never kept."""
     stays_true = STAYS_TRUE * max(1, len(databases) // AT_ONCE)
     states = [_state(database, stays_true) for database in databases]
+    with _lock:
+        under_way = set(_under_way)  # before the answers: what ends in between is known, or told by _start
     keys: list[_Key] = [(database.source.place, question) for database in databases]
     found: list[Counted[T] | None] = [_known(key, state) for key, state in zip(keys, states, strict=True)]
     missing = [at for at, answer in enumerate(found) if answer is None or not answer.fresh]
     if not missing:
         return tuple(found)
-    small = [at for at in missing if waits or _is_small(databases[at])]
+    small = [at for at in missing if waits or (keys[at] not in under_way and _is_small(databases[at]))]
     if not waits:
         del small[AT_ONCE:]
     began, now = time.monotonic(), clock.now()
