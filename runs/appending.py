@@ -30,7 +30,7 @@ from runs import clock, errors
 from runs.clock import parse_instant, rfc3339
 from runs.engines import engine_for
 from runs.errors import AlreadyRetried, AppendRefused, AppendUnsure, DurascopeError, NotEligible
-from runs.retry import Change, Operation, Options, Retryable, RetryPlan, Update
+from runs.retry import Change, Copies, Operation, Options, Retryable, RetryPlan, Update, count
 from runs.sources.base import Reader
 from runs.sources.files import Identity, look
 from runs.sources.writing import REPLACED, Writing, obstacle, writing
@@ -45,7 +45,8 @@ LOOK_AGAIN = "Look at the plan again."
 class Appended:
     """What was appended, as a record keeps it: JSON, without the body of a payload.
 
-    ``rows``: of each changed row its table, key, new values, and ``old`` ones where it was updated. ``before`` and ``after`` are
+    ``rows``: of each changed row its table, key, new values, and ``old`` ones where it was updated; of those that one statement
+    copied, what they share, and their ``count``. ``before`` and ``after`` are
     facts about the run and the file. ``readable``: whether the run that will go on could be read after the commit. ``held``: it was
     appended paused, and waits for its release.
     """
@@ -60,6 +61,11 @@ class Appended:
     after: Json
     readable: bool
     held: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many rows were changed."""
+        return sum(int(str(row.get("count", 1))) for row in self.rows)
 
 
 def confirmation(plan: RetryPlan, identity: Identity) -> str:
@@ -218,14 +224,17 @@ def _checked(plan: RetryPlan, found: str, confirmed: str) -> Operation:
 
 def check_count(plan: RetryPlan, changed: int) -> None:
     """Raises AppendRefused where another number of rows was changed than the plan has: a trigger did more."""
-    if changed != len(plan.changes):
-        raise AppendRefused(f"{changed} rows were changed where the plan has {len(plan.changes)}.")
+    if changed != count(plan.changes):
+        raise AppendRefused(f"{changed:,} rows were changed where the plan has {count(plan.changes):,}.")
 
 
 def changed(transaction: Writing, changes: Iterable[Change], moment: datetime) -> Iterator[Json]:
     """Makes the changes, in their order; each as a record of what was done."""
     keys: dict[str, tuple[str, ...]] = {}
     for change in changes:
+        if isinstance(change, Copies):
+            yield _filled(transaction, change, moment)
+            continue
         if change.table not in keys:
             keys[change.table] = transaction.key(change.table)
         old: Json = {}
@@ -241,6 +250,16 @@ def changed(transaction: Writing, changes: Iterable[Change], moment: datetime) -
             "values": {name: recorded(value) for name, value in new_values(change, moment).items()},
             **old,
         }
+
+
+def _filled(transaction: Writing, change: Copies, moment: datetime) -> Json:
+    """Makes as many rows as one statement does; as one record, whose key they share."""
+    made = statement(change, moment, ())
+    transaction.fill(made.sql, made.values, made.table, made.count)
+    between = {"between": list(change.between)} if change.between else {}
+    new = {name: recorded(value) for name, value in new_values(change, moment).items()}
+    key = {name: new.pop(name, _text(value)) for name, value in change.key.items()}
+    return {"change": "copies", "table": change.table, "key": key, **between, "values": new, "count": made.count}
 
 
 def is_awaited() -> bool:

@@ -9,7 +9,7 @@ Instants that are only known at the append are ``Now``; a digest leaves them out
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -86,6 +86,21 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class Copies:
+    """A new row for each of several rows, in one statement: of those that ``key`` names, the ones whose column ``between[0]`` lies
+    between two numbers, both among them (None: all of them). They must be as many as ``each``, which holds the rest of each one's
+    key: the values of the columns ``names``."""
+
+    table: str
+    key: Mapping[str, Value]
+    names: tuple[str, ...]
+    each: tuple[tuple[Value, ...], ...]
+    columns: tuple[str, ...]
+    changed: Mapping[str, Cell]
+    between: tuple[str, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
     """Exactly one row, named by ``where``, gets new values. Only where an engine's own tables have no append for it."""
 
@@ -94,7 +109,12 @@ class Update:
     values: Mapping[str, Cell]
 
 
-Change: TypeAlias = Insert | Copy | Update
+Change: TypeAlias = Insert | Copy | Copies | Update
+
+
+def count(changes: Iterable[Change]) -> int:
+    """How many rows they change."""
+    return sum(len(change.each) if isinstance(change, Copies) else 1 for change in changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +182,9 @@ def _plain(change: Change) -> list[object]:
             return ["update", table, row(where), row(values)]
         case Copy(table, key, columns, changed, within, replaced, source):
             return ["copy", table, source, row(key), list(columns), row(changed), list(within), list(replaced)]
+        case Copies(table, key, names, each, columns, changed, between):
+            keys = [list(map(cell, rest)) for rest in each]
+            return ["copies", table, row(key), list(names), keys, list(columns), row(changed), between]
 
 
 @dataclass(frozen=True, slots=True)

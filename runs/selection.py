@@ -17,7 +17,7 @@ from runs.errors import BadFilter, DurascopeError, QueryTooSlow, RunNotFound
 from runs.filters import Filter
 from runs.merge import merged_runs
 from runs.records import UNSUCCESSFUL, Run, Status
-from runs.retry import Operation, Options, RetryPlan
+from runs.retry import Change, Operation, Options, RetryPlan, count
 from runs.sources.base import Reader
 
 MOST = 1000  # runs that are planned, and retried, together
@@ -157,11 +157,19 @@ def _outlined(one: Reference, run: Run, plan: RetryPlan, digest: str) -> Outline
         plan.eligible,
         plan.reason,
         plan.new_run,
-        rows=dict(Counter(change.table for change in plan.changes)),
+        rows=_rows(plan.changes),
         also=frozenset(part.run for part in plan.again) - {run.id},
         known=(*plan.effects, *plan.warnings),
         digest=digest if plan.eligible else "",
     )
+
+
+def _rows(changes: Iterable[Change]) -> dict[str, int]:
+    """How many rows of each table are changed."""
+    found: Counter[str] = Counter()
+    for change in changes:
+        found[change.table] += count([change])
+    return dict(found)
 
 
 def _without_doubles(outlines: Sequence[Outline]) -> list[Outline]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from runs.retry import Cell, Change, Clock, Copy, Delete, Insert, Now, RetryPlan, Update
+from runs.retry import Cell, Change, Clock, Copies, Copy, Delete, Insert, Now, RetryPlan, Update, count
 from runs.sources.base import Value
 
 Json = dict[str, object]
@@ -21,16 +21,18 @@ _TOUCHED = "durascope_touched"  # a table of the connection that takes back, gon
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One change, ready to run. ``columns`` are those of an UPDATE, empty for an INSERT. It must return exactly one row."""
+    """One change, ready to run. ``columns`` are those of an UPDATE, empty for an INSERT. It must change ``count`` rows, and returns
+    the key of each, or, where there may be several, none."""
 
     sql: str
     values: Mapping[str, Value]
     table: str
     columns: tuple[str, ...] = ()
+    count: int = 1
 
 
 def statement(change: Change, moment: datetime, key: Sequence[str]) -> Statement:
-    """The SQL of a change made at ``moment``; ``key`` are the table's key columns, whose values it returns."""
+    """The SQL of a change made at ``moment``; ``key`` are the table's key columns, whose values that of one row returns."""
     bound: dict[str, Value] = {}
 
     def bind(cell: Cell) -> str:
@@ -38,9 +40,11 @@ def statement(change: Change, moment: datetime, key: Sequence[str]) -> Statement
         bound[name] = cell.at(moment) if isinstance(cell, Now) else cell
         return f":{name}"
 
-    sql = f"{_written(change, bind)} RETURNING {', '.join(map(_name, key))}"
+    sql = _written(change, bind)
+    if not isinstance(change, Copies):
+        sql = f"{sql} RETURNING {', '.join(map(_name, key))}"
     columns = tuple(change.values) if isinstance(change, Update) else ()
-    return Statement(sql, bound, change.table, columns)
+    return Statement(sql, bound, change.table, columns, count([change]))
 
 
 def deletion(what: Delete, key: Sequence[str]) -> Statement:
@@ -81,10 +85,11 @@ def readable(plan: RetryPlan) -> str:
     return "\n".join((*note, "BEGIN IMMEDIATE;", *lines, "COMMIT;"))
 
 
-def rows(plan: RetryPlan) -> dict[str, list[Json]]:
+def rows(plan: RetryPlan) -> dict[str, list[dict[str, Any]]]:
     """What is changed, by table: ``change`` (insert, copy, update), the ``key`` of the row ``of`` a table that is copied or
-    updated, its new ``values``, and the names of the columns that are ``copied``."""
-    tables: dict[str, list[Json]] = {}
+    updated, its new ``values``, and the names of the columns that are ``copied``. Several that are copied alike are one, with what
+    their keys have in common, and the rest of ``each`` key: else there is none in it."""
+    tables: dict[str, list[dict[str, Any]]] = {}
     for change in plan.changes:
         tables.setdefault(change.table, []).append(_described(change))
     return tables
@@ -103,6 +108,9 @@ def taking_back(done: Sequence[Mapping[str, Any]]) -> str:
     ]
     for row in reversed(done):
         key = _conditions(row["key"])
+        if between := row.get("between"):
+            name, first, last = between
+            key = f"{key} AND {_name(name)} BETWEEN {first:d} AND {last:d}"
         table = _name(str(row["table"]))
         old = row.get("old")
         if isinstance(old, Mapping):
@@ -115,7 +123,7 @@ def taking_back(done: Sequence[Mapping[str, Any]]) -> str:
 
 def new_values(change: Change, moment: datetime) -> dict[str, Value]:
     """The values that a change made at ``moment`` sets itself, by column; those that are copied are not among them."""
-    cells = change.changed if isinstance(change, Copy) else change.values
+    cells = change.changed if isinstance(change, Copy | Copies) else change.values
     return {name: cell.at(moment) if isinstance(cell, Now) else cell for name, cell in cells.items()}
 
 
@@ -147,6 +155,18 @@ def _written(change: Change, bind: Bind, newline: str = " ") -> str:
             origin = _name(source or change.table)
             original = f"SELECT {selected}{newline}FROM {origin} WHERE {_matching(key, bind)}"
             return f"INSERT INTO {table} ({columns}){newline}{original}"
+        case Copies(key=key, columns=copied, changed=changed):
+            columns = ", ".join(map(_name, (*copied, *changed)))
+            selected = ", ".join((*map(_name, copied), *map(bind, changed.values())))
+            original = f"SELECT {selected}{newline}FROM {table} WHERE {_matching(key, bind)}{_between(change, bind)}"
+            return f"INSERT INTO {table} ({columns}){newline}{original}"
+
+
+def _between(change: Copies, bind: Bind) -> str:
+    if change.between is None:
+        return ""
+    name, first, last = change.between
+    return f" AND {_name(name)} BETWEEN {bind(first)} AND {bind(last)}"
 
 
 def _copied(change: Copy, bind: Bind) -> Iterator[tuple[str, str]]:
@@ -189,19 +209,43 @@ def _left(done: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _described(change: Change) -> Json:
     match change:
         case Insert(values=values):
-            return {"change": "insert", "of": change.table, "key": {}, "values": _cells(values), "copied": []}
+            return {
+                "change": "insert",
+                "of": change.table,
+                "key": {},
+                "each": [],
+                "values": _cells(values),
+                "copied": [],
+            }
         case Update(where=where, values=values):
             return {
                 "change": "update",
                 "of": change.table,
                 "key": _cells(where),
+                "each": [],
                 "values": _cells(values),
                 "copied": [],
             }
         case Copy(key=key, changed=changed, source=source):
             copied = [name for name in dict.fromkeys((*change.columns, *change.within)) if name not in changed]
             of = source or change.table
-            return {"change": "copy", "of": of, "key": _cells(key), "values": _cells(changed), "copied": copied}
+            return {
+                "change": "copy",
+                "of": of,
+                "key": _cells(key),
+                "each": [],
+                "values": _cells(changed),
+                "copied": copied,
+            }
+        case Copies(key=key, names=names, each=each, columns=columns, changed=changed):
+            return {
+                "change": "copy",
+                "of": change.table,
+                "key": _cells(key),
+                "each": [_cells(dict(zip(names, rest, strict=True))) for rest in each],
+                "values": _cells(changed),
+                "copied": list(columns),
+            }
 
 
 def _cells(values: Mapping[str, Cell]) -> Json:
@@ -223,6 +267,8 @@ def _values(change: Change) -> Iterator[Cell]:
         case Update(where=where, values=values):
             yield from (*where.values(), *values.values())
         case Copy(key=key, changed=changed):
+            yield from (*key.values(), *changed.values())
+        case Copies(key=key, changed=changed):
             yield from (*key.values(), *changed.values())
 
 

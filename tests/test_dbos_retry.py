@@ -14,20 +14,19 @@ from dbos import DBOSClient, run_dbos_database_migrations
 from runs import appending
 from runs.engines.dbos import Dbos
 from runs.errors import AlreadyRetried, AppendRefused, RunNotFound
-from runs.retry import Clock, Copy, Now, Operation, Options
+from runs.retry import Clock, Copy, Now, Operation, Options, count
 from runs.sources.files import look
 from runs.sources.sqlite import SqliteSource
 from runs.statements import taking_back
 from tests.conftest import DBOS
 from tests.dbos_files import GO, MINIS, ZOO, column, sql
-from tests.retrying import engine_forks, everything, plan
+from tests.retrying import clean, engine_forks, everything, forget_forks, plan, same_but_clocks
 from tests.retrying import retry as retry_apart
 from tests.retrying import retry_here as retry
 from tests.writers import writing
 
 Fresh = Callable[[str], Path]
 Unpacked = Callable[[str], Path]
-CLOCKS = ("created_at", "updated_at", "retention_timestamp")
 # Runs of the zoo, and the steps that they are forked from; those that did not fail are made to look so.
 FORKED = {
     "wf-declined": 3,
@@ -54,32 +53,8 @@ def fail(path: Path, *runs: str) -> None:
         sql(path, "UPDATE workflow_status SET status = 'ERROR' WHERE workflow_uuid = ? AND status = 'SUCCESS'", run)
 
 
-def forget_forks(path: Path) -> None:
-    """Takes the forks out that the file came with, so that none stands in the way."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("DELETE FROM workflow_status WHERE workflow_uuid LIKE '%-fork'")
-
-
 def steps_of(path: Path, run: str) -> list[int]:
     return column(path, "SELECT function_id FROM operation_outputs WHERE workflow_uuid = ? ORDER BY 1", run)
-
-
-def same_but_clocks(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every row, without the clocks of the new runs and without the mark that the engine leaves on an original."""
-    found = everything(path)
-    for table, rows in found.items():
-        for row in rows:
-            row.pop("was_forked_from", None)
-            if ".retry-" in str(row.get("workflow_uuid")):
-                for name in CLOCKS:
-                    row.pop(name, None)
-        found[table] = sorted(rows, key=repr)
-    return found
-
-
-def clean(path: Path) -> bool:
-    return sql(path, "PRAGMA integrity_check") == [("ok",)] and sql(path, "PRAGMA foreign_key_check") == []
 
 
 # The rows.
@@ -619,13 +594,15 @@ def test_a_version_deployed_since_the_plan_makes_it_another_unless_one_is_pinned
 def test_more_rows_than_one_transaction_should_have_are_refused(
     unpacked: Unpacked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = len(plan(unpacked(ZOO), "wf-parent-fail").changes)
-    monkeypatch.setattr("runs.engines.dbos.retry.MOST_ROWS", count)
-    assert plan(unpacked(ZOO), "wf-parent-fail").eligible
-    monkeypatch.setattr("runs.engines.dbos.retry.MOST_ROWS", count - 1)
-    found = plan(unpacked(ZOO), "wf-parent-fail")
-    assert (found.eligible, found.changes) == (False, ())
-    assert f"It would append {count} rows" in found.reason
+    changes = plan(unpacked(ZOO), "wf-parent-fail").changes
+    for limit, most in (("MOST_ROWS", count(changes)), ("MOST_STATEMENTS", len(changes))):
+        with monkeypatch.context() as narrowed:
+            narrowed.setattr(f"runs.engines.dbos.retry.{limit}", most)
+            assert plan(unpacked(ZOO), "wf-parent-fail").eligible
+            narrowed.setattr(f"runs.engines.dbos.retry.{limit}", most - 1)
+            found = plan(unpacked(ZOO), "wf-parent-fail")
+            assert (found.eligible, found.changes) == (False, ())
+            assert f"It would append {count(changes)} rows by {len(changes)} statements" in found.reason
 
 
 def test_the_sql_takes_a_fork_back_only_while_none_of_its_runs_was_taken_up(fresh: Fresh) -> None:

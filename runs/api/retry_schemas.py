@@ -29,11 +29,17 @@ class Part(Shape):
 
 
 class RowChange(Shape):
-    """One row that is added or changed."""
+    """One row that is added or changed, or several that are copied alike."""
 
     change: Annotated[str, Field(description="insert, copy or update.")]
     of: Annotated[str, Field(description="The table that the key is of.")]
     key: Annotated[Json, Field(description="Names the row that is copied or updated.")]
+    each: Annotated[
+        list[Json],
+        Field(
+            description="Of several rows that are copied alike the rest of each one's key; empty where it is one row."
+        ),
+    ]
     values: Annotated[Json, Field(description='New values; {"$type": "now", …} is the instant of the append.')]
     copied: Annotated[list[str], Field(description="Columns that are copied, with their bodies, as they are.")]
 

@@ -93,25 +93,28 @@ class Writing:
         Raises AppendRefused where it changes another number of rows, or anything else than it was said to.
         """
         allowed = [(apsw.SQLITE_UPDATE, table, column) for column in columns] or [(apsw.SQLITE_INSERT, table, "")]
-        return self._run(sql, values, table, frozenset(allowed))
+        return _one(self._run(sql, values, table, frozenset(allowed)), table)
+
+    def fill(self, sql: str, values: Mapping[str, Value], table: str, count: int) -> None:
+        """Runs one INSERT of so many rows. Raises AppendRefused as ``change`` does."""
+        self._run(sql, values, table, frozenset({(apsw.SQLITE_INSERT, table, "")}))
+        if (found := self._connection.changes()) != count:
+            raise AppendRefused(f"{found:,} rows of {table} would have been added, not {count:,}.")
 
     def delete(self, sql: str, values: Mapping[str, Value], table: str) -> tuple[Value, ...]:
         """Runs one DELETE of one row; what it returns of it. Raises AppendRefused as ``change`` does.
 
         Nothing but a run that we appended paused, and that the engine's replay refused, is ever deleted (runs.holding).
         """
-        return self._run(sql, values, table, frozenset({(apsw.SQLITE_DELETE, table, "")}))
+        return _one(self._run(sql, values, table, frozenset({(apsw.SQLITE_DELETE, table, "")})), table)
 
-    def _run(self, sql: str, values: Mapping[str, Value], table: str, allowed: Allowed) -> tuple[Value, ...]:
+    def _run(self, sql: str, values: Mapping[str, Value], table: str, allowed: Allowed) -> list[tuple[Value, ...]]:
         self._connection.authorizer = _Only(allowed)
         with _write_failures():
             try:
-                found = self._connection.execute(sql, dict(values), can_cache=False).fetchall()
+                return self._connection.execute(sql, dict(values), can_cache=False).fetchall()
             except (UnicodeEncodeError, OverflowError) as error:
                 raise AppendRefused(f"A value can't be written to {table}.") from error
-        if len(found) != 1:
-            raise AppendRefused(f"{len(found)} rows of {table} would have been changed, not one.")
-        return tuple(found[0])
 
     def changes(self) -> int:
         """How many rows were changed since the transaction began, those that triggers changed among them."""
@@ -179,6 +182,12 @@ def _open(path: Path, identity: Identity) -> tuple[apsw.Connection, Opened]:
         raise
     live = state.has_shm if wal else state.journal_filled
     return connection, Opened.LIVE if live else Opened.CLOSED
+
+
+def _one(found: list[tuple[Value, ...]], table: str) -> tuple[Value, ...]:
+    if len(found) != 1:
+        raise AppendRefused(f"{len(found)} rows of {table} would have been changed, not one.")
+    return found[0]
 
 
 def _same(path: Path, identity: Identity) -> FileState:

@@ -57,7 +57,7 @@ def appended(retry: Retry, done: Appended) -> Retry:
     """Ends a retry with what was appended."""
     describe(retry, done)
     retry.progress = Progress.APPENDED
-    outcome = f"{len(done.rows)} rows were changed; {done.new_run} goes on."
+    outcome = f"{done.count:,} rows were changed; {done.new_run} goes on."
     with transaction.atomic():
         retry.save()
         audit.add(Progress.APPENDED, retry, outcome, rows=done.rows, before=done.before, after=done.after)

@@ -23,7 +23,7 @@ def held(retry: Retry, done: Appended) -> Retry:
     """A retry that was appended paused."""
     retries.describe(retry, done)
     retry.progress = Progress.HELD
-    outcome = f"{len(done.rows)} rows were appended, paused; {done.new_run} waits for its release."
+    outcome = f"{done.count:,} rows were appended, paused; {done.new_run} waits for its release."
     with transaction.atomic():
         retry.save()
         audit.add(Progress.HELD, retry, outcome, rows=done.rows, before=done.before, after=done.after)

@@ -1,7 +1,8 @@
 """Retrying a run: its plan, the confirmation, and what became of it. What is appended, and whether, runs.retrying decides."""
 
 import secrets
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from runs.diagnosis import known_until
 from runs.engines.base import Engine
 from runs.errors import DurascopeError, RetryNotFound
 from runs.records import Names, Run, Step
-from runs.retry import Operation, Options, RetryPlan
+from runs.retry import Operation, Options, RetryPlan, count
 from runs.retrying import Followed
 from runs.sources.openers import Openers
 from runs.state import place, retries
@@ -21,7 +22,30 @@ from runs.timeline import Pattern, Row, Timeline, Tone, lay_out
 from runs.views.answers import answered, page
 from runs.wording import duration, plural
 
+CHANGES = 6  # changes of one table that a page shows; all of them are in the SQL
+KEYS = 12  # rows that are copied alike which a page names
 PINS = "dbos"  # the engine whose retries wait for a version, where one is chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Rows that one change copies: how many, the columns that tell them apart, their values in the first of them, and how many more
+    there are."""
+
+    rows: int
+    names: str
+    first: tuple[tuple[object, ...], ...]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The changes of one table: of how many rows, those that are shown, and of how many rows the others are."""
+
+    name: str
+    rows: int
+    shown: tuple[tuple[Mapping[str, object], Alike | None], ...]
+    more: int
 
 
 def plan(request: HttpRequest, slug: str, segment: str) -> HttpResponse:
@@ -83,8 +107,8 @@ def _context(request: HttpRequest, slug: str, segment: str) -> dict[str, Any]:
         if planned.plan.operation is Operation.FORK and planned.plan.eligible
         else None,
         "what": _what(planned.plan),
-        "rows": statements.rows(planned.plan),
-        "count": len(planned.plan.changes),
+        "tables": list(_tables(planned.plan)),
+        "count": count(planned.plan.changes),
         "sql": statements.readable(planned.plan),
         "warnings": [*planned.plan.warnings, held(planned.held_by)],
         "earlier": retrying.that_made(database, planned.plan.earlier) if planned.plan.earlier else None,
@@ -164,6 +188,21 @@ def _what(plan: RetryPlan) -> str:
         case Operation.SKIP_DELAY:
             return "The delay ends now."
     return ""
+
+
+def _tables(plan: RetryPlan) -> Iterator[Table]:
+    for name, changes in statements.rows(plan).items():
+        shown = tuple((change, _alike(change["each"])) for change in changes[:CHANGES])
+        rows = [len(change["each"]) or 1 for change in changes]
+        yield Table(name, sum(rows), shown, sum(rows[CHANGES:]))
+
+
+def _alike(each: Sequence[Mapping[str, object]]) -> Alike | None:
+    if not each:
+        return None
+    return Alike(
+        len(each), ", ".join(each[0]), tuple(tuple(one.values()) for one in each[:KEYS]), max(0, len(each) - KEYS)
+    )
 
 
 def _drawn(run: Run, steps: tuple[Step, ...], plan: RetryPlan) -> Timeline:

@@ -21,11 +21,13 @@ from runs.engines.dbos.snapshot import Snapshot
 from runs.engines.dbos.vocabulary import INTERNAL_QUEUE
 from runs.errors import RunNotFound
 from runs.records import Status
-from runs.retry import Operation, Options, RetryPlan
+from runs.retry import Operation, Options, RetryPlan, count
 from runs.sources.base import Opened
 
-# In one transaction, during which the engine can't write: two seconds on a busy machine, and before 2.24 it gives up after five.
-MOST_ROWS = 5_000
+# In one transaction, during which the engine can't write: each may take two seconds on a busy machine, and before 2.24 the engine
+# gives up after five.
+MOST_ROWS = 50_000
+MOST_STATEMENTS = 5_000
 
 _INSTEAD = {
     Status.SUCCEEDED: "It succeeded: there is nothing to retry. To run a part of it again, fork it with the engine "
@@ -53,11 +55,12 @@ def plan(snapshot: Snapshot, run_id: str, options: Options) -> RetryPlan:
         return replace(refused, reason=str(error))
     forks = tuple(top.all())
     changes = tuple(change for each in forks for change in each.changes)
-    if len(changes) > MOST_ROWS:
+    if (rows := count(changes)) > MOST_ROWS or len(changes) > MOST_STATEMENTS:
         return replace(
             refused,
-            reason=f"It would append {len(changes):,} rows in one transaction; more than {MOST_ROWS:,} would hold the engine up. "
-            "Retry from an earlier step, which keeps less, or with the engine's own DBOS.fork_workflow.",
+            reason=f"It would append {rows:,} rows by {len(changes):,} statements in one transaction; more than {MOST_ROWS:,}, or "
+            f"than {MOST_STATEMENTS:,} statements, would hold the engine up. Retry from an earlier step, which keeps less, or with "
+            "the engine's own DBOS.fork_workflow.",
         )
     warnings = [warning for each in forks for warning in each.warnings]
     return RetryPlan(

@@ -11,7 +11,7 @@ from runs.engines.dbos.schema import FIRST, ONLY_1X, Schema
 from runs.engines.dbos.snapshot import Snapshot
 from runs.engines.dbos.values import text, whole
 from runs.errors import AppendRefused
-from runs.retry import Copy, Now, RetryPlan
+from runs.retry import Copies, Copy, Now, RetryPlan, count
 from runs.sources.base import Value
 
 _CLOCKS = timedelta(minutes=5)  # an append is checked in the transaction that made it
@@ -56,12 +56,12 @@ def check_appended(snapshot: Snapshot, plan: RetryPlan) -> None:
     they were."""
     expected: dict[tuple[str, str], int] = {}
     for change in plan.changes:
-        if not isinstance(change, Copy):
+        if not isinstance(change, Copy | Copies):
             raise AppendRefused(f"A fork only copies rows, and this plan does something else in {change.table}.")
-        _check_row(snapshot, change)
+        _check_rows(snapshot, change)
         owner = change.changed.get("workflow_uuid") or change.changed.get("destination_uuid")
         place = change.table, text(owner if not isinstance(owner, Now) else None)
-        expected[place] = expected.get(place, 0) + 1
+        expected[place] = expected.get(place, 0) + count([change])
     for new_id in {run for _, run in expected}:
         for table, sql in _ROWS.items():
             if snapshot.schema.has(table):
@@ -81,10 +81,17 @@ def _check_original(snapshot: Snapshot, plan: RetryPlan, run_id: str) -> None:
         raise AppendRefused(f"{run_id} is no longer as it was when the retry was planned.", remedy="Plan it again.")
 
 
-def _check_row(snapshot: Snapshot, change: Copy) -> None:
-    """Exactly one row has the planned values, and those of the row it was made from, with their storage classes."""
+def _check_rows(snapshot: Snapshot, change: Copy | Copies) -> None:
+    """Exactly one row has the planned values, and those of the row it was made from, with their storage classes; of several that
+    are copied together, each."""
     params: dict[str, Value] = {f"key_{name}": value for name, value in change.key.items()}
     terms = [f'source."{name}" = :key_{name}' for name in change.key]
+    origin = change.table
+    if isinstance(change, Copy):
+        origin = change.source or change.table
+    elif change.between is not None:
+        name, params["first"], params["last"] = change.between
+        terms.append(f'source."{name}" BETWEEN :first AND :last')
     terms += [
         f'made."{name}" IS source."{name}" AND typeof(made."{name}") = typeof(source."{name}")'
         for name in change.columns
@@ -102,11 +109,13 @@ def _check_row(snapshot: Snapshot, change: Copy) -> None:
             terms.append(f'made."{name}" IS :new_{name}')
     sql = (
         f'SELECT count(*) FROM {{schema}}"{change.table}" AS made, '  # noqa: S608  names of KNOWN alone
-        f'{{schema}}"{change.source or change.table}" AS source WHERE {" AND ".join(terms)}'
+        f'{{schema}}"{origin}" AS source WHERE {" AND ".join(terms)}'
     )
-    found = whole(snapshot.reader.rows(sql, params)[0][0])
-    if found != 1:
-        raise AppendRefused(f"A row in {change.table} is not as planned: {found} are, of {_described(change.key)}.")
+    found, planned = whole(snapshot.reader.rows(sql, params)[0][0]), count([change])
+    if found != planned:
+        raise AppendRefused(
+            f"Of {planned:,} to be copied to {change.table}, {found} are as planned: {_described(change.key)}."
+        )
 
 
 def _described(key: Mapping[str, Value]) -> str:

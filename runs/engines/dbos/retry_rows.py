@@ -5,18 +5,21 @@ be a change of what the engine wrote. Every column that is known gets a value: d
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
 from runs.engines.dbos.retry_facts import Origin, StepRow
 from runs.engines.dbos.schema import ONLY_1X, Schema
-from runs.engines.dbos.snapshot import Snapshot
+from runs.engines.dbos.snapshot import Row, Snapshot
 from runs.engines.dbos.values import text, whole
 from runs.engines.dbos.vocabulary import INTERNAL_QUEUE
-from runs.retry import Cell, Change, Clock, Copy, Now
+from runs.retry import Cell, Change, Clock, Copies, Copy, Now
 from runs.sources.base import Value
 
 NOW = Now(Clock.EPOCH_MS)
+STEP = "function_id"
 
 # What fork_workflow takes over from the original's row.
 _TAKEN_OVER = (
@@ -61,7 +64,8 @@ ORDER BY h.function_id, h.key
 """
 _EVENTS = "SELECT v.key FROM {schema}workflow_events v WHERE v.workflow_uuid = :run ORDER BY v.key"
 _STREAMS = """
-SELECT t.function_id, t.key, t."offset" FROM {schema}streams t WHERE t.workflow_uuid = :run ORDER BY t.key, t."offset"
+SELECT t.function_id, t.key, t."offset" FROM {schema}streams t WHERE t.workflow_uuid = :run
+ORDER BY t.function_id, t.key, t."offset"
 """
 _CONSUMED = """
 SELECT n.message_uuid FROM {schema}notifications n
@@ -103,8 +107,7 @@ def rows(
 ) -> Written:
     """All rows of one fork. ``again`` says which steps are left out; ``children`` replaces ids of child runs."""
     schema, steps = snapshot.schema, tuple(steps)
-    changes = _run(schema, run, new_id, pin)
-    changes += [_step(schema, run, new_id, step, children) for step in steps if not again(step.ordinal)]
+    changes = [*_run(schema, run, new_id, pin), *_recorded(schema, run, new_id, steps, again, children)]
     warnings: list[str] = []
     for written in (
         _published(snapshot, run, new_id, steps, again),
@@ -128,6 +131,28 @@ def _copied(
         changed={column: value for column, value in changed.items() if column in there},
         source=source,
     )
+
+
+def _together(
+    schema: Schema,
+    table: str,
+    key: Mapping[str, Value],
+    names: tuple[str, ...],
+    found: Iterable[tuple[Row, bool]],
+    changed: Mapping[str, Cell],
+) -> Iterator[Change]:
+    """The rows of a run that are kept, from the rest of their keys, ``names``, with whether they are: ``found`` is in the order of
+    the first of these, the step. What lies between two that are not kept is one statement, however much it is."""
+    one = _copied(schema, table, key, changed)
+    for kept, some in groupby(found, itemgetter(1)):
+        each = tuple(rest for rest, _ in some)
+        if kept and len(each) == 1:
+            yield replace(one, key={**key, **dict(zip(names, each[0], strict=True))})
+        elif kept and names[0] == STEP:
+            between = STEP, whole(each[0][0]) or 0, whole(each[-1][0]) or 0
+            yield Copies(table, key, names, each, one.columns, one.changed, between)
+        elif kept:
+            yield Copies(table, key, names, each, one.columns, one.changed)
 
 
 def _run(schema: Schema, run: Origin, new_id: str, pin: str) -> list[Change]:
@@ -154,49 +179,56 @@ def _run(schema: Schema, run: Origin, new_id: str, pin: str) -> list[Change]:
     return changes
 
 
-def _step(schema: Schema, run: Origin, new_id: str, step: StepRow, children: Mapping[str, str]) -> Change:
-    key: dict[str, Value] = {"workflow_uuid": run.id, "function_id": step.ordinal}
-    if step.transaction:
-        return _copied(schema, ONLY_1X, key, {"workflow_uuid": new_id})
-    changed: dict[str, Cell] = {
-        "workflow_uuid": new_id,
-        "application_name": run.application,
-        "retention_timestamp": NOW,
+def _recorded(
+    schema: Schema,
+    run: Origin,
+    new_id: str,
+    steps: tuple[StepRow, ...],
+    again: Callable[[int], bool],
+    children: Mapping[str, str],
+) -> Iterator[Change]:
+    """The steps that are kept; one that names a child which is replaced is a row of its own."""
+    key: dict[str, Value] = {"workflow_uuid": run.id}
+    new: dict[str, Cell] = {"workflow_uuid": new_id, "application_name": run.application, "retention_timestamp": NOW}
+    replaced = {
+        step.ordinal: children[step.child] for step in steps if step.child is not None and step.child in children
     }
-    if step.child is not None and step.child in children:
-        changed["child_workflow_id"] = children[step.child]
-    return _copied(schema, "operation_outputs", key, changed)
+    for table in ("operation_outputs", ONLY_1X):
+        found = [step.ordinal for step in steps if step.transaction is (table == ONLY_1X)]
+        alike = [((number,), not again(number) and number not in replaced) for number in found]
+        yield from _together(schema, table, key, (STEP,), alike, new)
+    for number, child in replaced.items():
+        if not again(number):
+            at = {**key, STEP: number}
+            yield _copied(schema, "operation_outputs", at, {**new, "child_workflow_id": child})
 
 
 def _published(
     snapshot: Snapshot, run: Origin, new_id: str, steps: tuple[StepRow, ...], again: Callable[[int], bool]
 ) -> Written:
     """What was published by the steps that are kept: the history, and the last value of each key."""
-    schema, new = snapshot.schema, {"workflow_uuid": new_id}
+    schema, key, new = snapshot.schema, {"workflow_uuid": run.id}, {"workflow_uuid": new_id}
     history = (
         [(whole(number) or 0, key) for number, key in snapshot.rows(_HISTORY, {"run": run.id})]
         if schema.has("workflow_events_history")
         else []
     )
-    kept = [(number, key) for number, key in history if not again(number)]
-    keys: list[dict[str, Value]] = [
-        {"workflow_uuid": run.id, "function_id": number, "key": key} for number, key in kept
-    ]
-    latest = {key: number for number, key in kept}
-    changes: list[Change] = [_copied(schema, "workflow_events_history", key, new) for key in keys]
-    for key, number in latest.items():
-        at: dict[str, Value] = {"workflow_uuid": run.id, "function_id": number, "key": key}
+    alike = [((number, name), not again(number)) for number, name in history]
+    changes = [*_together(schema, "workflow_events_history", key, (STEP, "key"), alike, new)]
+    latest = {name: number for number, name in history if not again(number)}
+    for name, number in latest.items():
+        at = {**key, STEP: number, "key": name}
         changes.append(_copied(schema, "workflow_events", at, new, "workflow_events_history"))
     # Before 2.5 nothing says which step published a value.
-    known = {key for _, key in history}
-    unknown = [key for (key,) in snapshot.rows(_EVENTS, {"run": run.id}) if key not in known]
+    known = {name for _, name in history}
+    unknown = [name for (name,) in snapshot.rows(_EVENTS, {"run": run.id}) if name not in known]
     if unknown and any(step.name in PUBLISHING and again(step.ordinal) for step in steps):
         warning = (
             f"{_number(unknown, 'published value')} can't be carried over: this file does not say which step set "
             f"{_them(unknown)}, and some that did go again."
         )
         return Written(tuple(changes), (warning,))
-    changes += [_copied(schema, "workflow_events", {"workflow_uuid": run.id, "key": key}, new) for key in unknown]
+    changes += [_copied(schema, "workflow_events", {**key, "key": name}, new) for name in unknown]
     return Written(tuple(changes))
 
 
@@ -204,26 +236,18 @@ def _streamed(
     snapshot: Snapshot, run: Origin, new_id: str, steps: tuple[StepRow, ...], again: Callable[[int], bool]
 ) -> Written:
     """What the steps that are kept wrote to streams."""
-    schema = snapshot.schema
+    schema, key, new = snapshot.schema, {"workflow_uuid": run.id}, {"workflow_uuid": new_id}
     found = snapshot.rows(_STREAMS, {"run": run.id})
     if schema.has("streams", "function_id"):
-        kept = [row for row in found if not again(whole(row[0]) or 0)]
-    elif found and any(step.name in STREAMING and again(step.ordinal) for step in steps):
+        alike = [(row, not again(whole(row[0]) or 0)) for row in found]
+        return Written(tuple(_together(schema, "streams", key, (STEP, "key", "offset"), alike, new)))
+    if found and any(step.name in STREAMING and again(step.ordinal) for step in steps):
         warning = (
             f"{_number(found, 'stream value')} can't be carried over: this file does not say which step wrote "
             f"{_them(found)}, and some that did go again."
         )
         return Written((), (warning,))
-    else:
-        kept = found
-    return Written(
-        tuple(
-            _copied(
-                schema, "streams", {"workflow_uuid": run.id, "key": key, "offset": offset}, {"workflow_uuid": new_id}
-            )
-            for _, key, offset in kept
-        )
-    )
+    return Written(tuple(_together(schema, "streams", key, ("key", "offset"), [(row[1:], True) for row in found], new)))
 
 
 def _received(
