@@ -313,11 +313,11 @@ def _retry(options: argparse.Namespace) -> int:
     if options.engine_url:
         os.environ["DURASCOPE_ENGINE_URL"] = ",".join(options.engine_url)
     _set_up_django()
-    from runs import retry_commands, retrying
+    from runs import planning, retry_commands
 
     if options.release:
         return retry_commands.release(options.path, options.run_id)
-    chosen = retrying.options(options.operation, options.start, options.children, options.pin)
+    chosen = planning.options(options.operation, options.start, options.children, options.pin)
     return retry_commands.retry(
         options.path, options.run_id, chosen, options.reason, dry_run=options.dry_run, yes=options.yes
     )

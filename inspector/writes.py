@@ -2,7 +2,7 @@
 
 A browser sends a form, or JSON as text/plain, to any address on behalf of any page. So a form carries Django's CSRF token; JSON is
 accepted as application/json only, which no page of another site can send unasked, and refused where Origin or Sec-Fetch-Site
-names another site. Whether retrying is allowed at all is for runs.retrying to say.
+names another site. Whether retrying is allowed at all is for runs.planning to say.
 """
 
 import re

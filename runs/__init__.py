@@ -32,6 +32,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diagnosis",),
     ("state",),
     ("releasing",),
+    ("planning", "saving"),
+    ("following",),
     ("retrying",),
     ("selection",),
     ("jobs",),

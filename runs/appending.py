@@ -97,9 +97,11 @@ class Appender:
         self._process: subprocess.Popen[bytes] | None = None
         self._one = threading.Lock()  # a request's answer is the next line: nobody else's
 
-    def append(self, run_id: str, options: Options, confirmed: str, *, seconds: float = SECONDS) -> Appended:
+    def append(
+        self, run_id: str, options: Options, confirmed: str, moment: datetime, *, seconds: float = SECONDS
+    ) -> Appended:
         """As ``append`` of this module."""
-        asked = {"run": run_id, "options": _written(options), "confirmed": confirmed}
+        asked = {"run": run_id, "options": _written(options), "confirmed": confirmed, "moment": rfc3339(moment)}
         with self._one:
             said = _asked(self._running(), json.dumps(asked).encode(), time.monotonic() + seconds)
             if said is None:
@@ -137,14 +139,17 @@ class Appender:
             self._process = None
 
 
-def append(path: Path, run_id: str, options: Options, confirmed: str, *, seconds: float = SECONDS) -> Appended:
-    """Appends the confirmed plan to the file, or raises and nothing was appended.
+def append(
+    path: Path, run_id: str, options: Options, confirmed: str, moment: datetime, *, seconds: float = SECONDS
+) -> Appended:
+    """Appends the confirmed plan to the file, or raises and nothing was appended. ``moment`` is the instant that the rows carry: by
+    that of its rows a retry is told from another one that is the same in all else.
 
     Raises AlreadyRetried, AppendRefused (changed meanwhile), NotEligible, DatabaseLocked, DiskFull, NotAllowed, Unreadable. Only
     AppendUnsure says that it may have been appended: the process was ended from outside, and did not answer.
     """
     with closing(Appender(path)) as appender:
-        return appender.append(run_id, options, confirmed, seconds=seconds)
+        return appender.append(run_id, options, confirmed, moment, seconds=seconds)
 
 
 def main() -> int:
@@ -181,14 +186,15 @@ def _answer(path: Path, asked: Mapping[str, Any]) -> Json:
     options = asked["options"]
     operation = Operation(options["operation"]) if options["operation"] else None
     try:
-        done = _append(path, asked["run"], Options(**{**options, "operation": operation}), asked["confirmed"])
+        chosen = Options(**{**options, "operation": operation})
+        done = _append(path, asked["run"], chosen, asked["confirmed"], datetime.fromisoformat(asked["moment"]))
     except DurascopeError as problem:
         facts = {"detail": problem.detail, "remedy": problem.remedy, "run": getattr(problem, "run", "")}
         return {"refused": {"error": type(problem).__name__, **facts}}
     return {"appended": {**asdict(done), "at": rfc3339(done.at)}}
 
 
-def _append(path: Path, run_id: str, options: Options, confirmed: str) -> Appended:
+def _append(path: Path, run_id: str, options: Options, confirmed: str, moment: datetime) -> Appended:
     identity = look(path).identity
     if confirmed.rpartition("-")[2] != file_mark(identity):
         raise AppendRefused(REPLACED, remedy=LOOK_AGAIN)
@@ -197,7 +203,6 @@ def _append(path: Path, run_id: str, options: Options, confirmed: str) -> Append
         before = _facts(reader, path, run_id)
         plan = plan_by(reader, run_id, options)
         operation = _checked(plan, confirmation(plan, identity), confirmed)
-        moment = clock.now()
         rows = tuple(changed(transaction, plan.changes, moment))
         # A new engine over a new reader: what the first one read, it read before the changes.
         engine = engine_for(transaction.reader())
@@ -208,7 +213,9 @@ def _append(path: Path, run_id: str, options: Options, confirmed: str) -> Append
             raise AppendRefused("Whoever asked for it is gone.")
         transaction.commit()
         after, readable = _look_after(transaction, path, plan)
-    return Appended(run_id, plan.new_run, operation, moment, _described(plan), rows, before, after, readable, plan.held)
+    return Appended(
+        run_id, plan.new_run, operation, clock.now(), _described(plan), rows, before, after, readable, plan.held
+    )
 
 
 def _checked(plan: RetryPlan, found: str, confirmed: str) -> Operation:

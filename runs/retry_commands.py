@@ -6,11 +6,11 @@ Every text of a database is written with its control characters escaped: it must
 import getpass
 import sys
 
-from runs import clock, home, retrying, statements, wording
+from runs import clock, following, home, planning, retrying, statements, wording
 from runs.catalogue import only
 from runs.errors import BadConfiguration, RetryNotFound
+from runs.planning import Planned
 from runs.retry import Options
-from runs.retrying import Planned
 from runs.state import audit, place
 from runs.state.models import Progress, Retry
 
@@ -20,7 +20,7 @@ WHERE = "durascope retry"
 def retry(spec: str, run_id: str, options: Options, reason: str, *, dry_run: bool, yes: bool) -> int:
     """Prints the plan; with ``yes`` appends it. 1 where it can't be retried. Raises DurascopeError."""
     database = only(spec)
-    planned = retrying.plan(database, run_id, options)
+    planned = planning.plan(database, run_id, options)
     print("\n".join(_sheet(planned)))
     if not planned.plan.eligible:
         return 1
@@ -41,7 +41,7 @@ def release(spec: str, run_id: str) -> int:
     database = only(spec)
     _require_clock()
     _open()
-    found = [retry for retry in retrying.retries_of(database, run_id) if retry.progress == Progress.HELD]
+    found = [retry for retry in following.retries_of(database, run_id) if retry.progress == Progress.HELD]
     if not found:
         raise RetryNotFound(f"Nothing of {run_id} waits for its release.")
     done = retrying.release(database, found[0], getpass.getuser(), WHERE, by_owner=True)

@@ -1,65 +1,20 @@
-"""Retries from first look to last: plan, append, follow. What pages, the JSON interface, the command and jobs all go through.
-
-Whether a database's runs may be retried is said by ``DURASCOPE_RETRY`` alone. Whatever is confirmed is recorded before it is
-appended (runs.state), and appended by a process of its own (runs.appending).
+"""A confirmed retry, appended: recorded first (runs.state), then appended by a process of its own (runs.appending); and what was
+appended paused, released. What pages, the JSON interface, the command and jobs all go through.
 """
 
-import os
-import re
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from errno import ENOSPC
+from dataclasses import dataclass
 from pathlib import Path
 
-from runs import appending, clock, engine_servers, errors, links, releasing
+from runs import appending, engine_servers, following, planning, releasing
 from runs.appending import Appender
 from runs.catalogue import Database
-from runs.engines.base import Engine
-from runs.errors import (
-    AlreadyRetried,
-    AppendRefused,
-    AppendUnsure,
-    BadFilter,
-    BadReason,
-    CopyNotSaved,
-    DiskFull,
-    DurascopeError,
-    NotAllowed,
-    NotEligible,
-    RunNotFound,
-)
-from runs.home import folder
-from runs.records import Run
-from runs.retry import FollowUp, Operation, Options, Retryable, RetryPlan
-from runs.sources.backups import save
-from runs.sources.base import Opened, Reader
-from runs.sources.files import look
-from runs.sources.openers import Openers, openers
+from runs.errors import AppendRefused, AppendUnsure, BadReason, DurascopeError, NotEligible
+from runs.retry import Options
 from runs.state import retries, waiting
 from runs.state.models import Progress, Retry
-from runs.state.place import is_kept
 
 REASON_LENGTH = 2000
-PIN_LENGTH = 200
 CLIENT_KEY = "client-"  # how a client's keys are kept, apart from those of jobs
-COPIES = "copies"  # the folder of saved databases, in our state
-STARTS = ("auto", "failed-only")
-CHILDREN = ("deep", "whole")
-_ANSWER_BY = timedelta(seconds=appending.SECONDS + 15)  # a process that has not answered by then never will
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A plan as a person sees it. ``digest`` is what is confirmed: the plan, and which file it is for.
-
-    ``opened`` is how the database was read; ``held_by`` the processes that have it open, None where that can't be told.
-    """
-
-    plan: RetryPlan
-    digest: str
-    allowed: bool
-    opened: Opened
-    held_by: Openers | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,69 +22,6 @@ class Resumed:
     """What was decided when a job was recorded: ``server`` is that of the engine, None where none was known."""
 
     server: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """How an appended retry fares: the run that goes on, and whether the engine took it up."""
-
-    retry: Retry
-    run: Run | None
-    follow_up: FollowUp
-
-
-def allowed(slug: str) -> bool:
-    """Whether this process may retry runs of the database."""
-    return slug in (name.strip() for name in os.environ.get("DURASCOPE_RETRY", "").split(","))
-
-
-def require_allowed(slug: str) -> None:
-    """Raises NotAllowed."""
-    if not allowed(slug):
-        raise NotAllowed(f"Retrying is off for {slug}.", remedy=f"Start Durascope with --allow-retry {slug}.")
-
-
-def options(operation: str = "", start: str = "", children: str = "", pin: str = "") -> Options:
-    """Options from words; an empty one is its default. Raises BadFilter."""
-    if operation not in ("", "auto", *Operation):
-        raise BadFilter(f"operation={operation[:40]!r} is not one of auto, {', '.join(Operation)}.")
-    if start not in ("", *STARTS) and not (start.isascii() and start.isdecimal() and len(start) < 10):
-        raise BadFilter(f"from={start[:40]!r} is not one of {', '.join(STARTS)}, nor a step's number.")
-    if children not in ("", *CHILDREN):
-        raise BadFilter(f"children={children[:40]!r} is not one of {', '.join(CHILDREN)}.")
-    if len(pin) > PIN_LENGTH:
-        raise BadFilter(f"pin is {len(pin):,} characters long; the limit is {PIN_LENGTH}.")
-    return Options(
-        operation=None if operation in ("", "auto") else Operation(operation),
-        start=start or "auto",
-        children=children or "deep",
-        pin=pin,
-    )
-
-
-def fitted(database: Database, chosen: Options) -> Options:
-    """The options for this database: held back where the server is known that can check it."""
-    return replace(chosen, held=engine_servers.address_of(database.slug) is not None)
-
-
-def plan(database: Database, run_id: str, chosen: Options) -> Planned:
-    """What a retry would append, or why there can be none. Nothing is written. Raises RunNotFound, Unreadable."""
-    found, digest, opened = _plan(database, run_id, fitted(database, chosen))
-    return Planned(found, digest, allowed(database.slug), opened, openers(Path(database.source.place)))
-
-
-def confirmable(database: Database, found: RetryPlan, opened: Opened) -> tuple[RetryPlan, str]:
-    """The plan that was made of what was read in this way, not eligible where its file can't be appended to; and what is confirmed:
-    the plan, and which file it is for. Raises Unreadable."""
-    path = Path(database.source.place)
-    reason = appending.unwritable(path)
-    if opened is Opened.COPY:
-        reason = (
-            "What was read is a recovered copy of the file. Start its engine, or recover the file with SQLite, first."
-        )
-    if found.eligible and reason:
-        found = replace(found, eligible=False, reason=reason)
-    return found, appending.confirmation(found, look(path).identity)
 
 
 def append(
@@ -155,9 +47,9 @@ def append(
     Unreadable: nothing was appended then. AppendUnsure: it may have been, or the same key is being answered.
     """
     if not by_owner and not resumes:
-        require_allowed(database.slug)
+        planning.require_allowed(database.slug)
     if not resumes:
-        chosen = fitted(database, chosen)
+        chosen = planning.fitted(database, chosen)
     asked = retries.Request(
         database=database.slug,
         place=database.source.place,
@@ -171,11 +63,11 @@ def append(
         expected=_expected(database, run_id, chosen, digest),
     )
     retry, is_new = retries.begin(asked)
-    if not is_new and retry.progress == Progress.ASKED and (resumes or _is_overdue(retry)):
-        retry = _settled(database, retry)
+    if not is_new and retry.progress == Progress.ASKED and (resumes or following.is_overdue(retry)):
+        retry = following.settled(database, retry)
         if retry.progress == Progress.FAILED:
             retry, is_new = retries.begin(asked)
-    done = _appended(database, retry, chosen, appender) if is_new else _first_answer(retry)
+    done = _appended(database, retry, chosen, appender) if is_new else following.first_answer(retry)
     return _released(database, done, resumes) if is_new or resumes else done
 
 
@@ -183,7 +75,7 @@ def release(database: Database, held: Retry, who: str, where: str, *, by_owner: 
     """Has the engine's replay check a retry that waits, and releases it, or deletes it again; whatever else it is, it stays.
     Raises NotAllowed."""
     if not by_owner:
-        require_allowed(database.slug)
+        planning.require_allowed(database.slug)
     return releasing.go_on(database, held, (who, where), engine_servers.address_of(database.slug))
 
 
@@ -197,90 +89,15 @@ def reason_of(text: str) -> str:
     return reason
 
 
-def retry(number: int, database: Database | None = None) -> Retry:
-    """A recorded retry; with its database, one whose process was killed is looked into first. Raises RetryNotFound."""
-    found = retries.retry_of(number)
-    if database and found.progress == Progress.ASKED and _is_overdue(found):
-        return _settled(database, found)
-    return releasing.settled(database, found) if database else found
-
-
-def follow(database: Database, found: Retry) -> Followed:
-    """How a retry fares now. Raises Unreadable where its database can't be read."""
-    appended_at = found.released_at or found.appended_at
-    if found.progress not in retries.THERE or appended_at is None:
-        return Followed(found, None, FollowUp(why_not=found.detail or "Nothing was appended."))
-    held = found.progress == Progress.HELD
-
-    def work(engine: Engine) -> tuple[Run | None, FollowUp]:
-        fares = FollowUp(why_not="Durascope only reads this engine.")
-        if held:
-            fares = FollowUp(why_not=f"It is paused, and waits for its release. {found.detail}".strip())
-        elif isinstance(engine, Retryable):
-            fares = engine.follow(found.run, found.new_run, appended_at)
-        try:
-            return engine.run(found.new_run), fares
-        except RunNotFound:
-            return None, fares  # taken back, or deleted by its engine: the engine's words say so
-
-    run, follow_up = database.read(work)
-    return Followed(found, run, follow_up)
-
-
-def retries_of(database: Database, run_id: str) -> list[Retry]:
-    """What was appended for this run, newest first; empty where nothing is kept here."""
-    return retries.of_run(database.slug, database.source.place, run_id) if is_kept() else []
-
-
-def that_made(database: Database, run_id: str) -> Retry | None:
-    """The retry after which this run goes on; None where none is known here."""
-    return retries.that_made(database.slug, database.source.place, run_id) if is_kept() else None
-
-
-def save_copy(database: Database) -> Path:
-    """Saves a whole copy of the database in our state folder, and says where. Raises Unreadable, DiskFull, CopyNotSaved."""
-    home = folder() / COPIES
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return save(Path(database.source.place), home / f"{database.slug}-{clock.now():%Y%m%dT%H%M%S%f}.sqlite")
-    except OSError as problem:
-        if problem.errno == ENOSPC:
-            raise DiskFull(f"There is no room for a copy in {home}.") from problem
-        raise CopyNotSaved(
-            f"{home}: {problem.strerror}.", remedy="Name another folder with DURASCOPE_STATE."
-        ) from problem
-
-
-def copy_named(slug: str, name: str) -> tuple[Path, int] | None:
-    """The copy of the database that save_copy gave this name, without its suffix, and its bytes; None where there is none."""
-    if not re.fullmatch(rf"{re.escape(slug)}-[0-9]{{8}}T[0-9]{{12}}", name, re.ASCII):
-        return None
-    path = folder() / COPIES / f"{name}.sqlite"
-    try:
-        return path, path.stat().st_size
-    except OSError:
-        return None
-
-
-def _plan(database: Database, run_id: str, chosen: Options) -> tuple[RetryPlan, str, Opened]:
-    """With what is confirmed of it, and how the database was read."""
-
-    def work(reader: Reader) -> tuple[RetryPlan, Opened]:
-        return appending.plan_by(reader, run_id, chosen), reader.opened
-
-    found, opened = database.source.read(work)
-    return *confirmable(database, found, opened), opened
-
-
 def _appended(database: Database, begun: Retry, chosen: Options, appender: Appender | None) -> Retry:
-    asked = (begun.run, chosen, begun.digest)
+    asked = (begun.run, chosen, begun.digest, begun.asked_at)
     try:
         done = appender.append(*asked) if appender else appending.append(Path(database.source.place), *asked)
     except AppendUnsure as problem:
-        settled = _settled(database, begun)
+        settled = following.settled(database, begun)
         if settled.progress in retries.THERE:
             return settled
-        raise _problem(settled) from problem
+        raise following.error_of(settled) from problem
     except (AppendRefused, NotEligible) as problem:
         retries.ended(begun, Progress.REFUSED, problem, in_the_way=getattr(problem, "run", ""))
         raise
@@ -298,15 +115,10 @@ def _appended(database: Database, begun: Retry, chosen: Options, appender: Appen
 def _expected(database: Database, run_id: str, chosen: Options, digest: str) -> str:
     """What the new run of the confirmed plan will be called; empty where the plan is another by now, or can't be made."""
     try:
-        found, confirmed, _ = _plan(database, run_id, chosen)
+        found, confirmed, _ = planning.made(database, run_id, chosen)
     except DurascopeError:
         return ""  # whatever it is, the process that appends meets it too
     return found.new_run if confirmed == digest else ""
-
-
-def _is_overdue(begun: Retry) -> bool:
-    """Whether the process that was to append it must be gone."""
-    return begun.asked_at < clock.now() - _ANSWER_BY
 
 
 def _released(database: Database, appended: Retry, resumed: Resumed | None) -> Retry:
@@ -315,43 +127,5 @@ def _released(database: Database, appended: Retry, resumed: Resumed | None) -> R
         address = resumed.server if resumed else engine_servers.address_of(database.slug)
         appended = releasing.go_on(database, appended, (appended.who, appended.where), address)
     if appended.progress == Progress.REFUSED:
-        raise _problem(appended)
+        raise following.error_of(appended)
     return appended
-
-
-def _settled(database: Database, begun: Retry) -> Retry:
-    """Ends a retry whose process did not answer, by what the database says: where the very same plan can be made again, it was not
-    appended, for every append changes its plan; where the run that was expected, which nobody else recorded, stands in the way of a
-    new one, it was. Another's retry says nothing of this one."""
-    try:
-        found, digest, _ = _plan(database, begun.run, retries.options_of(begun))
-    except DurascopeError as problem:
-        return retries.ended(begun, Progress.UNSURE, AppendUnsure(str(problem), remedy="Look at the run."))
-    if digest == begun.digest:
-        failure = DurascopeError("Nothing was appended: the process that appends ended early.")
-        return retries.ended(begun, Progress.FAILED, failure, keep_key=False)
-    new_run = found.earlier
-    if new_run and new_run == begun.expected and that_made(database, new_run) is None:
-        held = releasing.found(database, begun, new_run) if retries.options_of(begun).held else None
-        return held or retries.found_appended(begun, new_run)
-    return retries.ended(begun, Progress.UNSURE, AppendUnsure("It changed meanwhile.", remedy="Look at the run."))
-
-
-def _first_answer(first: Retry) -> Retry:
-    if first.progress in retries.THERE:
-        return first
-    if first.progress == Progress.ASKED:
-        raise AppendUnsure(
-            "The same request is being answered at this moment.", remedy=f"Look at {links.retry_page(first.pk)}."
-        )
-    raise _problem(first)
-
-
-def _problem(ended: Retry) -> DurascopeError:
-    """The error that a retry ended with, again."""
-    kind = getattr(errors, ended.error)
-    detail = ended.detail.removeprefix(kind().title).strip()
-    if kind is AlreadyRetried:
-        return AlreadyRetried(detail, run=ended.in_the_way)
-    error: DurascopeError = kind(detail)
-    return error

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from runs import appending, lookup, retrying
+from runs import appending, lookup, planning
 from runs.addresses import encode
 from runs.catalogue import Database, served
 from runs.engines import engine_for
@@ -104,7 +104,7 @@ def plan_all(references: Sequence[Reference]) -> tuple[Outline, ...]:
     for one in references:
         by_slug.setdefault(one.slug, []).append(one)
     for slug in by_slug:
-        retrying.require_allowed(slug)
+        planning.require_allowed(slug)
     outlines: dict[Reference, Outline] = {}
     for slug, some in by_slug.items():
         outlines |= zip(some, _without_doubles(_planned(served().database(slug), some)), strict=True)
@@ -143,10 +143,10 @@ def _outline(database: Database, reader: Reader, one: Reference) -> Outline:
     engine = engine_for(reader)
     try:
         run = engine.run(lookup.run_id(engine, one.segment))
-        found = appending.plan_by(reader, run.id, retrying.fitted(database, CHOSEN))
+        found = appending.plan_by(reader, run.id, planning.fitted(database, CHOSEN))
     except RunNotFound as gone:
         return Outline(one, None, reason=str(gone))
-    return _outlined(one, run, *retrying.confirmable(database, found, reader.opened))
+    return _outlined(one, run, *planning.confirmable(database, found, reader.opened))
 
 
 def _outlined(one: Reference, run: Run, plan: RetryPlan, digest: str) -> Outline:

@@ -34,14 +34,15 @@ class Done:
 
     run: str
     new_run: str
-    at: datetime
+    at: datetime  # what its rows carry
 
 
 def retry(path: Path, run_id: str, **options: Any) -> Done:
     """Plans and appends, in a process of its own."""
     confirmed = appending.confirmation(plan(path, run_id, **options), look(path).identity)
-    done = appending.append(path, run_id, Options(**options), confirmed)
-    return Done(done.run, done.new_run, done.at)
+    moment = clock.now()
+    done = appending.append(path, run_id, Options(**options), confirmed, moment)
+    return Done(done.run, done.new_run, moment)
 
 
 def retry_here(path: Path, run_id: str, spoil: str = "", **options: Any) -> Done:

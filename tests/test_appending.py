@@ -1,5 +1,6 @@
 """Appending to a file that an engine may be writing: all of it or nothing, nothing else, and no lock of the engine's lost."""
 
+import json
 import os
 import random
 import shutil
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 from dbos import run_dbos_database_migrations
 from writers import writing
 
-from runs import appending
+from runs import appending, clock
 from runs.appending import Appended, Appender, append, confirmation, plan_by
 from runs.errors import (
     AlreadyRetried,
@@ -56,10 +58,17 @@ print(count, flush=True)
 """
 
 
-def confirmed(path: Path, run_id: str = "n1", start: str = "auto") -> tuple[Options, str]:
+def confirmed(path: Path, run_id: str = "n1", start: str = "auto") -> tuple[Options, str, datetime]:
     options = Options(start=start)
     plan = SqliteSource(path, "notes").read(lambda reader: plan_by(reader, run_id, options))
-    return options, confirmation(plan, look(path).identity)
+    return options, confirmation(plan, look(path).identity), clock.now()
+
+
+def asked(path: Path) -> str:
+    """What the process is told on its standard input."""
+    _, plan, moment = confirmed(path)
+    options: dict[str, Any] = {"operation": None}
+    return json.dumps({"run": "n1", "options": options, "confirmed": plan, "moment": moment.isoformat()})
 
 
 def retry(path: Path, run_id: str = "n1", start: str = "auto") -> Appended:
@@ -397,8 +406,7 @@ def test_killed_at_any_moment_it_appended_all_or_nothing(notes: Make, journal: s
     path = notes(journal)
     rounds, dice = 12, random.Random(7)
     for _ in range(rounds):
-        _, plan = confirmed(path)
-        request = f'{{"run": "n1", "options": {{"operation": null}}, "confirmed": "{plan}"}}'
+        request = asked(path)
         environment = {**os.environ, "PYTHONPATH": str(Path(appending.__file__).parent.parent)}
         with subprocess.Popen(
             [*appending.COMMAND, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -422,11 +430,10 @@ def test_nothing_is_appended_for_somebody_who_is_gone(
     notes: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = notes()
-    _, plan = confirmed(path)
     folder = tmp_path / "pause"
     folder.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(Path(appending.__file__).parent.parent), "NOTES_PAUSE": str(folder)}
-    request = f'{{"run": "n1", "options": {{"operation": null}}, "confirmed": "{plan}"}}'
+    request = asked(path)
     process = subprocess.Popen(
         [*appending.COMMAND, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         stderr=subprocess.DEVNULL,
@@ -504,7 +511,7 @@ def test_a_killed_engines_wal_stays_the_engines(notes: Make) -> None:
 
 def test_no_file_is_created_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(DurascopeError):
-        append(tmp_path / "none.sqlite", "n1", Options(), "0-0")
+        append(tmp_path / "none.sqlite", "n1", Options(), "0-0", clock.now())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from dbos import DBOSClient, run_dbos_database_migrations
 
-from runs import appending
+from runs import appending, clock
 from runs.engines.dbos import Dbos
 from runs.errors import AlreadyRetried, AppendRefused, RunNotFound
 from runs.retry import Clock, Copy, Now, Operation, Options, count
@@ -609,7 +609,7 @@ def test_the_sql_takes_a_fork_back_only_while_none_of_its_runs_was_taken_up(fres
     path = fresh(ZOO)
     before = everything(path)
     confirmed = appending.confirmation(plan(path, "wf-parent-fail"), look(path).identity)
-    done = appending.append(path, "wf-parent-fail", Options(), confirmed)
+    done = appending.append(path, "wf-parent-fail", Options(), confirmed, clock.now())
     state = "UPDATE workflow_status SET status = ? WHERE workflow_uuid = 'wf-parent-fail-2.retry-1'"
     sql(path, state, "PENDING")
     taken_up = everything(path)

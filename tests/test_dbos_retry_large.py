@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from runs import appending
+from runs import appending, clock
 from runs.catalogue import served
 from runs.errors import AppendRefused
-from runs.retry import Copies, Copy, count
+from runs.retry import Copies, Copy, Options, count
 from runs.sources import writing as writer
 from runs.sources.files import look
 from runs.statements import readable, taking_back
@@ -107,7 +107,7 @@ def test_what_is_recorded_of_thousands_is_little_and_takes_them_all_back(large: 
     before = everything(large)
     found = plan(large, RUN, start="7001")
     confirmed = appending.confirmation(found, look(large).identity)
-    done = appending.append(large, RUN, appending.Options(start="7001"), confirmed)
+    done = appending.append(large, RUN, Options(start="7001"), confirmed, clock.now())
     assert done.count == count(found.changes)
     assert len(done.rows) == len(found.changes) < 10
     with closing(sqlite3.connect(large, isolation_level=None)) as connection:

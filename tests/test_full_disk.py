@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runs import clock
 from runs.appending import Appender
 from runs.errors import DiskFull
 from runs.retry import Options
@@ -68,7 +69,7 @@ def test_wherever_the_disk_becomes_full_nothing_half_is_left(
         for run, digest in zip(runs, bulk.digests(path, runs), strict=True):
             disk.leave(full)
             try:
-                appender.append(run, Options(), digest)
+                appender.append(run, Options(), digest, clock.now())
                 break
             except DiskFull:
                 full += 1
@@ -77,7 +78,7 @@ def test_wherever_the_disk_becomes_full_nothing_half_is_left(
             assert bulk.is_sound(path)
         assert full > 3, "it became full at its first write, and at later ones"
         disk.empty()
-        appender.append(runs[-1], Options(), bulk.digests(path, runs[-1:])[0])
+        appender.append(runs[-1], Options(), bulk.digests(path, runs[-1:])[0], clock.now())
     assert bulk.retried_once(path, [run, runs[-1]])
     assert bulk.is_sound(path)
 

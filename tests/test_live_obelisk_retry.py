@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runs import retrying
+from runs import planning, retrying
 from runs.catalogue import Database
 from runs.errors import ReplayDiverged
 from runs.retry import Operation, Options
@@ -188,7 +188,7 @@ def allowed(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def fork(server: Server, run_id: str, monkeypatch: pytest.MonkeyPatch) -> Retry:
     monkeypatch.setenv("DURASCOPE_ENGINE_URL", f"live={server.address}")
     database, options = Database(SqliteSource(server.database, "live")), Options(operation=Operation.FORK)
-    digest = retrying.plan(database, run_id, options).digest
+    digest = planning.plan(database, run_id, options).digest
     return retrying.append(database, run_id, options, digest, "mended", "ada", "/db/live/")
 
 

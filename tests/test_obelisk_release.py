@@ -18,7 +18,7 @@ from asking import Asker
 from django.test import Client
 from serving import run, served
 
-from runs import engine_servers, holding, jobs, releasing, retrying
+from runs import appending, engine_servers, following, holding, jobs, planning, releasing, retrying
 from runs.appending import Appender
 from runs.catalogue import Database
 from runs.engines.obelisk import replay
@@ -78,7 +78,7 @@ def run_id(database: Database) -> str:
 
 
 def retry(database: Database, run_id: str, options: Options = CHOSEN) -> Retry:
-    digest = retrying.plan(database, run_id, options).digest
+    digest = planning.plan(database, run_id, options).digest
     return retrying.append(database, run_id, options, digest, "mended", "ada", "/db/shop/")
 
 
@@ -138,10 +138,9 @@ def sound(database: Database, held: Retry) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     let_go(database.source.place, held.new_run)
-    assert held.appended_at is not None
     with closing(sqlite3.connect(database.source.place)) as connection:
         assert list(complaints(connection, family(connection, held.new_run))) == []
-        assert list(fork_complaints(connection, held.run, held.new_run, held.appended_at)) == []
+        assert list(fork_complaints(connection, held.run, held.new_run, held.asked_at)) == []
 
 
 def lifecycles(database: Database, new_run: str) -> dict[str, tuple[str, list[str]]]:
@@ -162,7 +161,7 @@ def test_it_is_appended_paused_checked_level_by_level_and_released(
     database: Database, run_id: str, server: Replayer
 ) -> None:
     before = everything(database.source.place)
-    planned = retrying.plan(database, run_id, CHOSEN).plan
+    planned = planning.plan(database, run_id, CHOSEN).plan
     assert planned.held
     assert any("appended paused" in words for words in planned.effects)
     seen: list[dict[str, tuple[str, list[str]]]] = []
@@ -206,7 +205,7 @@ def test_a_replay_that_diverges_deletes_every_row_again(database: Database, run_
         [[row["table"], row["key"]] for row in refused.rows]
     )
     assert audit.verify().broken is None
-    assert retrying.plan(database, run_id, CHOSEN).plan.eligible
+    assert planning.plan(database, run_id, CHOSEN).plan.eligible
 
 
 def test_a_child_whose_replay_diverges_is_reason_enough(database: Database, run_id: str, server: Replayer) -> None:
@@ -246,7 +245,7 @@ def test_whatever_else_the_server_says_the_retry_waits(
         assert "not followed" in held.detail
         assert elsewhere.asked == []
     assert path.read_bytes() == before
-    followed = retrying.follow(database, retrying.retry(held.pk, database))
+    followed = following.follow(database, following.retry(held.pk, database))
     assert "waits for its release" in followed.follow_up.why_not
     monkeypatch.delenv("DURASCOPE_ENGINE_URL")
     assert "--engine-url shop=URL" in retrying.release(database, held, *BY).detail
@@ -302,13 +301,13 @@ def test_other_code_than_the_runs_is_eligible_with_a_replay_only(
         connection.execute(
             "UPDATE t_state SET component_id_input_digest = zeroblob(32) WHERE execution_id = ?", (run_id,)
         )
-    with_server = retrying.plan(database, run_id, CHOSEN).plan
+    with_server = planning.plan(database, run_id, CHOSEN).plan
     assert (with_server.operation, with_server.eligible) == (Operation.FORK, True)
     assert any("000000000000" in words for words in with_server.warnings)
     monkeypatch.delenv("DURASCOPE_ENGINE_URL")
-    without = retrying.plan(database, run_id, CHOSEN).plan
+    without = planning.plan(database, run_id, CHOSEN).plan
     assert without.operation is Operation.RUN_AGAIN
-    asked_for = retrying.plan(database, run_id, Options(operation=Operation.FORK)).plan
+    asked_for = planning.plan(database, run_id, Options(operation=Operation.FORK)).plan
     assert "--engine-url" in asked_for.reason
     monkeypatch.setenv("DURASCOPE_ENGINE_URL", f"shop={server.url}")
     done = retry(database, run_id)
@@ -413,13 +412,13 @@ def test_the_server_of_durascope_killed_between_append_and_release_goes_on_when_
 def test_an_append_whose_answer_was_lost_is_found_and_waits(
     database: Database, run_id: str, server: Replayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = retrying.appending.append
+    real = appending.append
 
     def lost(*given: Any) -> Any:
         real(*given)
         raise AppendUnsure
 
-    monkeypatch.setattr(retrying.appending, "append", lost)
+    monkeypatch.setattr(appending, "append", lost)
     done = retry(database, run_id)
     assert done.progress == Progress.APPENDED
     assert [entry.event for entry in Entry.objects.order_by("seq")] == ["asked", "held", "appended"]
@@ -460,7 +459,7 @@ def test_whoever_did_it_is_recorded_though_its_page_was_read_in_between(
 
     def read_in_between(*given: Any) -> holding.Stepped:
         done = real(*given)
-        seen.append(retrying.retry(held.pk, database).progress)
+        seen.append(following.retry(held.pk, database).progress)
         return done
 
     monkeypatch.setattr(holding, "take", read_in_between)
@@ -480,14 +479,14 @@ def test_what_waits_for_its_release_is_not_unpaused_unchecked(
 ) -> None:
     held = waiting(database, run_id, monkeypatch, server)
     for each in lifecycles(database, held.new_run):
-        plan = retrying.plan(database, each, CHOSEN).plan
+        plan = planning.plan(database, each, CHOSEN).plan
         assert (plan.operation, plan.eligible) == (Operation.UNPAUSE, False)
         assert "waits for its release" in plan.reason
     before = everything(database.source.place)
     with pytest.raises(NotEligible, match="waits for its release"):
         retry(database, held.new_run)
     assert everything(database.source.place) == before
-    assert retrying.retry(held.pk, database).progress == Progress.HELD
+    assert following.retry(held.pk, database).progress == Progress.HELD
 
 
 def test_what_somebody_paused_later_can_be_unpaused(
@@ -507,7 +506,7 @@ def test_what_somebody_paused_later_can_be_unpaused(
             " WHERE execution_id = ?",
             (done.new_run,),
         )
-    plan = retrying.plan(database, done.new_run, CHOSEN).plan
+    plan = planning.plan(database, done.new_run, CHOSEN).plan
     assert (plan.operation, plan.eligible) == (Operation.UNPAUSE, True), plan.reason
 
 
@@ -526,7 +525,7 @@ def test_in_a_job_one_that_waits_is_not_done_until_it_is_released(
 
     get = ask(f"shop={database.source.place}")
     monkeypatch.setattr(jobs, "wake", lambda: None)
-    digest = retrying.plan(database, run_id, CHOSEN).digest
+    digest = planning.plan(database, run_id, CHOSEN).digest
     job = jobs.start([jobs.Chosen("shop", run_id, CHOSEN, digest)], "mended", 1, *BY)
     monkeypatch.setenv("DURASCOPE_RETRY", "other")
     monkeypatch.delenv("DURASCOPE_ENGINE_URL")
@@ -628,7 +627,7 @@ def test_taken_back_by_the_sql_of_its_page_it_is_refused(
     with closing(sqlite3.connect(database.source.place)) as connection:
         connection.executescript(taking_back(held.rows))
     assert everything(database.source.place) == before
-    seen = retrying.retry(held.pk, database)
+    seen = following.retry(held.pk, database)
     assert (seen.progress, "took it back" in seen.detail) == (Progress.REFUSED, True)
     again = waiting(database, run_id, monkeypatch, server)
     done = retrying.release(database, again, *BY)

@@ -13,7 +13,7 @@ import pytest
 from dbos import run_dbos_database_migrations
 from django.test import Client
 
-from runs import retrying
+from runs import planning, retrying, saving
 from runs.catalogue import served
 from runs.engines.obelisk.executions import execution
 from runs.errors import AppendUnsure, DatabaseLocked
@@ -192,7 +192,7 @@ def test_where_no_plan_can_be_shown_what_happened_and_the_reason_are(
         raise DatabaseLocked("Another process holds it.")
 
     monkeypatch.setattr(retrying, "append", unsure)
-    monkeypatch.setattr(retrying, "plan", locked)
+    monkeypatch.setattr(planning, "plan", locked)
     status, text = confirm(client, RUN, confirmed)
     assert status == 500
     for words in (AppendUnsure().title, "ended without an answer", "Another process holds it", "it is mended"):
@@ -207,7 +207,7 @@ def test_where_retrying_is_off_nothing_is_copied(
     monkeypatch.delenv("DURASCOPE_RETRY")
     assert "copy/" not in client.get(RUN).content.decode()
     assert client.post(f"{RUN}copy/").status_code == 403
-    assert not (state / retrying.COPIES).exists()
+    assert not (state / saving.COPIES).exists()
 
 
 def test_a_form_without_our_token_copies_nothing(fresh: Fresh, serve: Callable[[Path], Client], state: Path) -> None:
@@ -215,4 +215,4 @@ def test_a_form_without_our_token_copies_nothing(fresh: Fresh, serve: Callable[[
     stranger = Client(headers={"host": "127.0.0.1"}, enforce_csrf_checks=True)
     assert stranger.post(f"{RUN}copy/").status_code == 403
     assert stranger.get(f"{RUN}copy/").status_code == 302
-    assert not (state / retrying.COPIES).exists()
+    assert not (state / saving.COPIES).exists()

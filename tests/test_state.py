@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -14,8 +16,9 @@ from typing import Any
 import pytest
 from django.db import DatabaseError
 
-from runs import appending, retrying
+from runs import appending, following, planning, retrying, saving
 from runs.catalogue import Database
+from runs.clock import to_epoch_ms
 from runs.errors import (
     AlreadyRetried,
     AppendUnsure,
@@ -44,7 +47,7 @@ def database(notes: Make, state: Path, monkeypatch: pytest.MonkeyPatch) -> Datab
 
 
 def retry(database: Database, run_id: str = "n1", reason: str = "the disk was full", **more: Any) -> Retry:
-    digest = retrying.plan(database, run_id, CHOSEN).digest
+    digest = planning.plan(database, run_id, CHOSEN).digest
     return retrying.append(database, run_id, CHOSEN, digest, reason, "ada", "/db/notes/", **more)
 
 
@@ -155,7 +158,7 @@ def test_the_same_key_gives_the_first_answer_again(database: Database) -> None:
 
 
 def test_a_refusal_is_recorded_and_given_again_for_its_key(database: Database) -> None:
-    digest = retrying.plan(database, "n1", CHOSEN).digest
+    digest = planning.plan(database, "n1", CHOSEN).digest
     retry(database)
     for _ in range(2):
         with pytest.raises(AlreadyRetried) as refused:
@@ -164,7 +167,7 @@ def test_a_refusal_is_recorded_and_given_again_for_its_key(database: Database) -
     last = Retry.objects.get(key="client-k")
     assert (last.progress, last.error, last.in_the_way) == ("refused", "AlreadyRetried", "n1.retry-1")
     assert audit.verify().broken is None
-    assert [found.new_run for found in retrying.retries_of(database, "n1")] == ["n1.retry-1"]
+    assert [found.new_run for found in following.retries_of(database, "n1")] == ["n1.retry-1"]
 
 
 def test_what_may_be_tried_again_does_not_use_up_its_key(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,14 +199,15 @@ def test_a_killed_append_is_looked_for_in_the_database(database: Database, monke
 
 def begun(database: Database, **more: str) -> Retry:
     """A retry that was recorded, and whose server was killed before it was appended."""
-    planned = retrying.plan(database, "n1", CHOSEN)
+    planned = planning.plan(database, "n1", CHOSEN)
     place, digest, expected = database.source.place, planned.digest, planned.plan.new_run
     facts = ("notes", place, "n1", CHOSEN, digest, "why", "ada", "/")
     return retries.begin(retries.Request(*facts, expected=expected, **more))[0]
 
 
 def long_ago(retry: Retry) -> None:
-    Retry.objects.filter(pk=retry.pk).update(asked_at=retry.asked_at - timedelta(hours=1))
+    retry.asked_at -= timedelta(hours=1)
+    Retry.objects.filter(pk=retry.pk).update(asked_at=retry.asked_at)
 
 
 def test_one_that_was_begun_by_a_killed_server_goes_on_only_when_told_to(database: Database) -> None:
@@ -224,25 +228,64 @@ def test_once_its_process_must_be_gone_the_same_key_is_answered_anew(database: D
     done = retrying.append(database, "n1", CHOSEN, first.digest, "why", "ada", "/", key="k")
     assert (done.progress, done.new_run) == ("appended", "n1.retry-1")
     assert retrying.append(database, "n1", CHOSEN, first.digest, "why", "ada", "/", key="k").pk == done.pk
-    assert retrying.retry(first.pk, database).progress == Progress.FAILED
+    assert following.retry(first.pk, database).progress == Progress.FAILED
     assert audit.verify().broken is None
 
 
-@pytest.mark.parametrize(("name", "progress"), [("by-a-colleague", "unsure"), ("n1.retry-1", "appended")])
-def test_only_the_run_that_was_to_be_made_is_taken_for_its_own(database: Database, name: str, progress: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "later", "progress"),
+    [("n1.retry-1", 0, "appended"), ("n1.retry-1", 1, "refused"), ("by-a-colleague", 0, "refused")],
+)
+def test_only_the_run_that_was_to_be_made_at_that_moment_is_taken_for_its_own(
+    database: Database, name: str, later: int, progress: str
+) -> None:
     first = begun(database)
-    with closing(sqlite3.connect(database.source.place)) as connection, connection:
-        connection.execute("INSERT INTO note VALUES (?, 'QUEUED', '{}', 9, 'n1')", (name,))
     long_ago(first)
-    found = retrying.retry(first.pk, database)
+    with closing(sqlite3.connect(database.source.place)) as connection, connection:
+        made_at = to_epoch_ms(first.asked_at) + later
+        connection.execute("INSERT INTO note VALUES (?, 'QUEUED', '{}', ?, 'n1')", (name, made_at))
+    found = following.retry(first.pk, database)
     assert found.progress == progress
-    assert (retrying.that_made(database, name) is not None) == (progress == "appended")
+    assert (following.that_made(database, name) is not None) == (progress == "appended")
+    if progress == "refused":
+        assert (found.error, found.in_the_way) == ("AlreadyRetried", name)
+        assert f"{name} was appended by somebody else" in found.detail
+
+
+def test_of_two_durascopes_with_states_of_their_own_the_killed_one_leaves_the_others_retry_alone(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begun(database, key="client-k")
+    here = os.environ["DURASCOPE_STATE"]
+    script = (
+        "import sys; sys.path[:0] = [sys.argv[2]]; from tests import notes; notes.known(); from runs.state import place;"
+        "place.prepare(); from runs import appending, planning, retrying; from runs.catalogue import Database;"
+        "from runs.retry import Options; from runs.sources.sqlite import SqliteSource; from pathlib import Path;"
+        "appending.COMMAND = (sys.executable, '-P', notes.__file__);"
+        "d = Database(SqliteSource(Path(sys.argv[1]), 'notes')); plan = planning.plan(d, 'n1', Options());"
+        "print(retrying.append(d, 'n1', Options(), plan.digest, 'why', 'bob', '/').new_run)"
+    )
+    there = {**os.environ, "DURASCOPE_STATE": str(tmp_path / "there")}
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", script, database.source.place, root],
+        env=there,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout.strip(), os.environ["DURASCOPE_STATE"]) == (first.expected, here)
+    long_ago(first)
+    with pytest.raises(AlreadyRetried, match="another Durascope"):
+        retrying.append(database, "n1", CHOSEN, first.digest, "why", "ada", "/", key="k")
+    assert following.that_made(database, first.expected) is None
+    assert audit.verify().broken is None
 
 
 def test_a_job_goes_on_whatever_the_server_that_wakes_it_may_do(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest = retrying.plan(database, "n1", CHOSEN).digest
+    digest = planning.plan(database, "n1", CHOSEN).digest
     monkeypatch.setenv("DURASCOPE_RETRY", "other")
     monkeypatch.setenv("DURASCOPE_ENGINE_URL", "notes=http://127.0.0.1:1")  # there, it would be appended paused
     done = retrying.append(database, "n1", CHOSEN, digest, "why", "ada", "/", key="job-1-0", resumes=Resumed())
@@ -251,17 +294,17 @@ def test_a_job_goes_on_whatever_the_server_that_wakes_it_may_do(
 
 def test_it_follows_the_run_that_goes_on(database: Database) -> None:
     done = retry(database)
-    waiting = retrying.follow(database, done)
+    waiting = following.follow(database, done)
     assert waiting.run is not None
     assert (waiting.run.id, waiting.follow_up.why_not) == ("n1.retry-1", "No worker reads notes.")
     with closing(sqlite3.connect(database.source.place)) as connection, connection:
         connection.execute("UPDATE note SET status = 'SUCCESS' WHERE id = 'n1.retry-1'")
-    taken = retrying.follow(database, done)
+    taken = following.follow(database, done)
     assert taken.follow_up.taken_up_after is not None
 
 
 def test_a_copy_is_saved_whole_and_for_nobody_else(database: Database, state: Path) -> None:
-    copy = retrying.save_copy(database)
+    copy = saving.save_copy(database)
     assert copy.parent == state / "copies"
     assert copy.stat().st_mode & 0o777 == 0o600
     with closing(sqlite3.connect(copy)) as connection:
@@ -285,7 +328,7 @@ def test_a_plan_says_who_has_the_file_open(database: Database) -> None:
         pytest.skip("there is no /proc")
     from writers import writing
 
-    held = retrying.plan(database, "n1", CHOSEN).held_by
+    held = planning.plan(database, "n1", CHOSEN).held_by
     assert held is not None
     assert held.processes == ()
     path = Path(database.source.place)
@@ -293,7 +336,7 @@ def test_a_plan_says_who_has_the_file_open(database: Database) -> None:
     os.link(path, alias)
     with writing(alias) as engine:
         engine.do("SELECT 1 FROM note")
-        held = retrying.plan(database, "n1", CHOSEN).held_by
+        held = planning.plan(database, "n1", CHOSEN).held_by
     assert held is not None
     ((pid, _),) = held.processes
     assert pid != os.getpid()
@@ -308,10 +351,10 @@ def test_what_was_appended_to_another_file_of_that_name_is_not_taken_for_its_own
     database: Database, notes: Make, tmp_path: Path
 ) -> None:
     done = retry(database)
-    assert [one.pk for one in retrying.retries_of(database, "n1")] == [done.pk]
+    assert [one.pk for one in following.retries_of(database, "n1")] == [done.pk]
     elsewhere = Path(shutil.copy(database.source.place, tmp_path / "elsewhere.sqlite"))
     other = Database(SqliteSource(elsewhere, "notes"))
-    assert (retrying.retries_of(other, "n1"), retrying.that_made(other, done.new_run)) == ([], None)
+    assert (following.retries_of(other, "n1"), following.that_made(other, done.new_run)) == ([], None)
 
 
 def test_a_failed_retry_of_a_job_is_not_listed_as_one_by_itself(database: Database) -> None:

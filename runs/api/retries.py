@@ -7,13 +7,13 @@ from urllib.parse import parse_qs, urlsplit
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import P, PathEx, Router
 
-from runs import jobs, links, lookup, retrying
+from runs import following, jobs, links, lookup, planning, retrying
 from runs.api import parameters, retry_schemas, retry_shapes, schemas
 from runs.catalogue import Database, served
 from runs.errors import AlreadyRetried, AppendRefused, BadBody, DurascopeError, JobNotFound, RetryNotFound
+from runs.planning import CHILDREN, PIN_LENGTH, STARTS
 from runs.records import Cursor
 from runs.retry import Operation, Options
-from runs.retrying import CHILDREN, PIN_LENGTH, STARTS
 from runs.state import place, retries
 
 router = Router()
@@ -92,7 +92,7 @@ def _described(answer: str, errors: Collection[int], *known: parameters.Paramete
 def plan_retry(request: HttpRequest, slug: SlugSegment, run: RunSegment) -> object:
     """Nothing is written. The plan is confirmed by its digest, at the same address with the same options."""
     database, run_id, chosen = _asked(request, slug, run)
-    return retry_shapes.plan_object(slug, retrying.plan(database, run_id, chosen))
+    return retry_shapes.plan_object(slug, planning.plan(database, run_id, chosen))
 
 
 @router.post(
@@ -108,7 +108,7 @@ def append_retry(
     request: HttpRequest, slug: SlugSegment, run: RunSegment, confirmed: retry_schemas.Confirmation
 ) -> HttpResponse:
     """In one transaction, and only where the plan made again inside it is the confirmed one."""
-    retrying.require_allowed(served().database(slug).slug)
+    planning.require_allowed(served().database(slug).slug)
     database, run_id, chosen = _asked(request, slug, run)
     who, where = asker(request)
     try:
@@ -117,7 +117,7 @@ def append_retry(
         )
     except AppendRefused as problem:
         earlier = problem.run if isinstance(problem, AlreadyRetried) else ""
-        known = retrying.that_made(database, earlier) if earlier else None
+        known = following.that_made(database, earlier) if earlier else None
         said = retry_shapes.conflict_object(slug, type(problem).__name__, str(problem), known, earlier)
         return JsonResponse(said, status=problem.status)
     try:
@@ -166,7 +166,7 @@ def follow_retry(request: HttpRequest, number: Number) -> object:
         raise RetryNotFound(f"{number[:40]!r} is none.")
     pk = _number(number, RetryNotFound)
     database = served().database(retries.retry_of(pk).database)
-    return retry_shapes.follow_up_object(retrying.follow(database, retrying.retry(pk, database)))
+    return retry_shapes.follow_up_object(following.follow(database, following.retry(pk, database)))
 
 
 @router.post(
@@ -225,7 +225,7 @@ def _asked(request: HttpRequest, slug: str, segment: str) -> tuple[Database, str
 
 
 def _options(query: dict[str, str]) -> Options:
-    return retrying.options(*(query.get(name, "") for name in ("operation", "from", "children", "pin")))
+    return planning.options(*(query.get(name, "") for name in ("operation", "from", "children", "pin")))
 
 
 def _key(request: HttpRequest) -> str:

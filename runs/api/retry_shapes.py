@@ -5,8 +5,9 @@ from dataclasses import asdict
 from runs import links, statements
 from runs.api.shapes import Json, run_object
 from runs.clock import rfc3339
+from runs.following import Followed
+from runs.planning import Planned
 from runs.records import Run
-from runs.retrying import Followed, Planned
 from runs.sources.openers import Openers
 from runs.state.models import Job, Retry
 from runs.state.retries import THERE

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runs import engine_servers, retrying
+from runs import engine_servers, planning, retrying
 from runs.addresses import PATTERN
 from runs.catalogue import Database, served
 from runs.errors import BadBody, BadCount
@@ -42,7 +42,7 @@ def start(chosen: Sequence[Chosen], reason: str, count: int, who: str, where: st
     confirms, is not how many they are, and BadBody where they are none, or one is among them twice.
     """
     for slug in dict.fromkeys(one.database for one in chosen):
-        retrying.require_allowed(slug)
+        planning.require_allowed(slug)
     if not chosen:
         raise BadBody("No run is given.")
     if count != len(chosen):
@@ -59,7 +59,7 @@ def start(chosen: Sequence[Chosen], reason: str, count: int, who: str, where: st
 def resume() -> None:
     """Has the jobs go on that are not at their end: their process may have been killed. Where none of their databases may be
     retried here, they are left to the server that recorded them."""
-    if any(map(retrying.allowed, recorded.unfinished_in())):
+    if any(map(planning.allowed, recorded.unfinished_in())):
         wake()
     recorded.release()
 
@@ -83,7 +83,7 @@ def cancel(job: Job) -> Job:
 def _row(database: Database, one: Chosen) -> recorded.Row:
     """What is decided now: the process that does it may be woken by a server with another environment."""
     slug = database.slug
-    options = retrying.fitted(database, one.options)
+    options = planning.fitted(database, one.options)
     return slug, database.source.place, one.run, options, one.digest, engine_servers.address_of(slug) or ""
 
 

@@ -1,6 +1,6 @@
 """Retries as they are recorded: begun before anything is appended, ended with what became of it; each with its entry of the audit.
 
-One that stays ``asked`` belongs to a process that was killed between the two: runs.retrying finds out what it did.
+One that stays ``asked`` belongs to a process that was killed between the two: runs.following finds out what it did.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from runs import jobs, links, lookup, retrying, selection
+from runs import jobs, links, lookup, planning, selection
 from runs.catalogue import served
 from runs.engines.base import Engine
 from runs.errors import BadCount, BadFilter, DurascopeError
@@ -109,7 +109,7 @@ def _ids(references: Sequence[Reference]) -> list[str]:
 
     found: dict[Reference, str] = {}
     for slug in dict.fromkeys(one.slug for one in references):
-        retrying.require_allowed(slug)
+        planning.require_allowed(slug)
         some = [one for one in references if one.slug == slug]
         found |= served().database(slug).read(lambda engine, some=some: ask(engine, some))  # type: ignore[misc]
     return [found[one] for one in references]
@@ -135,9 +135,9 @@ def _chosen(request: HttpRequest) -> Chosen:
             "Only runs that failed, were cancelled, wait for another attempt or are paused are retried together."
         )
     databases = databases_of(request)
-    allowed = [database for database in databases if retrying.allowed(database.slug)]
+    allowed = [database for database in databases if planning.allowed(database.slug)]
     for database in databases[: 1 if not allowed else 0]:
-        retrying.require_allowed(database.slug)
+        planning.require_allowed(database.slug)
     found = selection.matching(allowed, where)
     return Chosen(found.references, tuple(_notes([d.slug for d in databases if d not in allowed], found)))
 

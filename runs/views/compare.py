@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.safestring import mark_safe
 
-from runs import comparing, links, retrying
+from runs import comparing, links, planning
 from runs.addresses import encode
 from runs.catalogue import Database, served
 from runs.clock import rfc3339
@@ -256,7 +256,7 @@ def _chip(name: str, value: str) -> str:
 def _offer(letter: str, slug: str, runs: Sequence[tuple[str, Status]]) -> list[Offer]:
     """Planning the retry of those that failed, of this one side; empty where there are none, or retrying is off."""
     failed = tuple(str(Reference(slug, encode(run))) for run, status in runs if status is Status.FAILED)
-    return [Offer(letter, slug, failed)] if failed and retrying.allowed(slug) else []
+    return [Offer(letter, slug, failed)] if failed and planning.allowed(slug) else []
 
 
 def _part(request: HttpRequest) -> tuple[int, int]:

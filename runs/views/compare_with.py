@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 
-from runs import links, lookup, retrying
+from runs import following, links, lookup
 from runs.catalogue import Database, served
 from runs.compare.pair import RunComparison, compare_runs
 from runs.compare.records import Options
@@ -97,7 +97,7 @@ def _retries(database: Database, around: _Around) -> Iterator[Other]:
         kin[around.original.id] = "the run it was forked from", around.original
     for fork in around.relatives.forks:
         kin[fork.id] = "forked from it", fork
-    for retry in retrying.retries_of(database, run.id):
+    for retry in following.retries_of(database, run.id):
         if retry.new_run and retry.new_run != run.id and retry.new_run not in kin:
             other = _read(database, retry.new_run)
             if other is not None:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest
 
-from runs import links, retrying, selection
+from runs import links, planning, selection
 from runs.addresses import encode
 from runs.catalogue import Database
 from runs.filters import Filter
@@ -56,7 +56,7 @@ def offered(
     counts: Mapping[Status, int] | None,
 ) -> Offer | None:
     """What the list offers; None where runs of none of its databases may be retried."""
-    allowed = {database.slug for database in databases if retrying.allowed(database.slug)}
+    allowed = {database.slug for database in databases if planning.allowed(database.slug)}
     if not allowed:
         return None
     runs = {

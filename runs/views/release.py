@@ -2,7 +2,7 @@
 
 from django.http import HttpRequest, HttpResponseRedirect
 
-from runs import links, retrying
+from runs import following, links, retrying
 from runs.api.retries import asker
 from runs.catalogue import served
 from runs.errors import MethodNotAllowed, RetryNotFound
@@ -15,6 +15,6 @@ def release(request: HttpRequest, number: int) -> HttpResponseRedirect:
         raise MethodNotAllowed("This address only takes the button of a retry's page.")
     if not place.is_kept():
         raise RetryNotFound(remedy="Retrying is off in this process.")
-    found = retrying.retry(number)
+    found = following.retry(number)
     retrying.release(served().database(found.database), found, *asker(request))
     return HttpResponseRedirect(links.retry_page(number))

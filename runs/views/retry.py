@@ -8,14 +8,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from runs import links, lookup, retrying, statements
+from runs import following, links, lookup, planning, retrying, saving, statements
 from runs.catalogue import Database, served
 from runs.diagnosis import known_until
 from runs.engines.base import Engine
 from runs.errors import DurascopeError, RetryNotFound
+from runs.following import Followed
 from runs.records import Names, Run, Step
 from runs.retry import Operation, Options, RetryPlan, count
-from runs.retrying import Followed
 from runs.sources.openers import Openers
 from runs.state import place, retries
 from runs.timeline import Pattern, Row, Timeline, Tone, lay_out
@@ -86,7 +86,7 @@ def _context(request: HttpRequest, slug: str, segment: str) -> dict[str, Any]:
     database = served().database(slug)
     run, steps, names, slug_of_engine = database.read(lambda engine: _read(engine, segment))
     chosen = _chosen(request)
-    planned = retrying.plan(database, run.id, chosen)
+    planned = planning.plan(database, run.id, chosen)
     return {
         "here": "run",
         "slug": slug,
@@ -99,7 +99,7 @@ def _context(request: HttpRequest, slug: str, segment: str) -> dict[str, Any]:
         "pins": bool(names.versions) and slug_of_engine == PINS,
         "steps": [step for step in steps if step.folded_into is None],
         "chosen": chosen,
-        "copy": retrying.copy_named(slug, request.GET.get("copy", "")),
+        "copy": saving.copy_named(slug, request.GET.get("copy", "")),
         "facts": database.source.facts(),
         "reason": request.POST.get("reason", ""),
         "key": secrets.token_urlsafe(16),
@@ -111,21 +111,21 @@ def _context(request: HttpRequest, slug: str, segment: str) -> dict[str, Any]:
         "count": count(planned.plan.changes),
         "sql": statements.readable(planned.plan),
         "warnings": [*planned.plan.warnings, held(planned.held_by)],
-        "earlier": retrying.that_made(database, planned.plan.earlier) if planned.plan.earlier else None,
+        "earlier": following.that_made(database, planned.plan.earlier) if planned.plan.earlier else None,
     }
 
 
 def retry(request: HttpRequest, number: int) -> HttpResponse:
     """``GET /retries/<number>/``: one retry, followed until its run has ended."""
     database = _database_of(number)
-    followed = retrying.follow(database, retrying.retry(number, database))
+    followed = following.follow(database, following.retry(number, database))
     over = followed.run is not None and followed.run.status.finished
     context = {
         "here": "retries",
         "slug": database.slug,
         "retry": followed.retry,
         "followed": followed,
-        "allowed": retrying.allowed(database.slug),
+        "allowed": planning.allowed(database.slug),
         "run": followed.run,
         "taken_up": _taken_up(followed),
         # What the engine does shows in the file; how long it has not done it, in the time alone: so the page always asks anew.
@@ -138,7 +138,7 @@ def retry(request: HttpRequest, number: int) -> HttpResponse:
 
 
 def _chosen(request: HttpRequest) -> Options:
-    return retrying.options(*(request.GET.get(name, "") for name in ("operation", "from", "children", "pin")))
+    return planning.options(*(request.GET.get(name, "") for name in ("operation", "from", "children", "pin")))
 
 
 def _read(engine: Engine, segment: str) -> tuple[Run, tuple[Step, ...], Names, str]:

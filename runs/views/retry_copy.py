@@ -2,7 +2,7 @@
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from runs import links, lookup, retrying
+from runs import links, lookup, planning, saving
 from runs.catalogue import served
 from runs.errors import DurascopeError
 from runs.views import retry
@@ -16,8 +16,8 @@ def copy(request: HttpRequest, slug: str, segment: str) -> HttpResponse:
     query.pop("copy", None)
     if request.method == "POST":
         try:
-            retrying.require_allowed(slug)
-            query["copy"] = retrying.save_copy(database).stem
+            planning.require_allowed(slug)
+            query["copy"] = saving.save_copy(database).stem
         except DurascopeError as problem:
             return retry.shown(request, slug, segment, problem)
     options = f"?{query.urlencode()}" if query else ""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.http import HttpRequest, HttpResponse
 
-from runs import links, retrying
+from runs import following, links
 from runs.catalogue import Database, served
 from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step
@@ -95,9 +95,9 @@ def _goes_on(run: Run) -> bool:
 def _retries(database: Database, run: Run) -> dict[str, object]:
     """Its retries as the database tells them, whoever made them, each with what is recorded of it here; what was done to the run
     itself; and which retry began it."""
-    recorded = retrying.retries_of(database, run.id)
+    recorded = following.retries_of(database, run.id)
     by_run = {retry.new_run: retry for retry in recorded}
-    made_by = retrying.that_made(database, run.id)
+    made_by = following.that_made(database, run.id)
     return {
         "again": [(retry, by_run.get(retry.id)) for retry in run.retries],
         "in_place": [retry for retry in recorded if retry.new_run == run.id],
