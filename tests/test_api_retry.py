@@ -293,6 +293,10 @@ def test_a_job_stops_after_some_failures(
     monkeypatch.setenv("NOTES_PAGES", "6")
     job = finished(get, post("/api/v1/retries/", sent, expect=202)["job"]["href"])
     assert [item["result"] for item in job["items"]] == ["failed", "failed", "", ""]
+    first, second, *waiting = (item["retry"] for item in job["items"])
+    assert [get(f"/api/v1/retries/{number}/")["retry"]["of"]["id"] for number in (first, second)] == ["n1", "n3"]
+    assert "disk is full" in get(f"/api/v1/retries/{first}/")["why_not"]
+    assert waiting == [None, None]
     assert "2 failures" in job["stopped"]
 
 

@@ -19,7 +19,7 @@ from runs.retrying import Resumed
 from runs.sources.sqlite import SqliteSource
 from runs.state import jobs as recorded
 from runs.state.models import Item, Progress
-from runs.state.retries import JOB_KEY, options_of
+from runs.state.retries import JOB_KEY, newest_with, options_of
 
 VERSION = "1"  # of the workflow below: a job that was interrupted goes on with a newer Durascope too
 MOST_PATIENCE = 86_400.0  # seconds that a comparison waits for another process that makes it
@@ -148,6 +148,7 @@ def _append(item: Item) -> str:
     # Not from the catalogue: that looks into every file that is served, our own jobs among them.
     database = Database(SqliteSource(Path(item.place), item.database))
     job = item.job
+    key = f"{JOB_KEY}{job.pk}-{item.position}"
     try:
         done = retrying.append(
             database,
@@ -157,14 +158,14 @@ def _append(item: Item) -> str:
             job.reason,
             job.who,
             f"{job.where}, job {job.pk}",
-            key=f"{JOB_KEY}{job.pk}-{item.position}",
+            key=key,
             resumes=Resumed(item.server or None),
             appender=_appenders.setdefault(item.place, Appender(Path(item.place))),
         )
     except (AppendRefused, NotEligible) as problem:
-        return recorded.result(item, "skipped", str(problem))
+        return recorded.result(item, "skipped", str(problem), retry=newest_with(key))
     except DurascopeError as problem:
-        return recorded.result(item, "failed", str(problem))
+        return recorded.result(item, "failed", str(problem), retry=newest_with(key))
     if done.progress == Progress.HELD:
         return recorded.result(item, recorded.HELD, done.detail, retry=done)
     return recorded.result(item, "done", retry=done)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from runs import clock
 from runs.appending import Appended
@@ -107,6 +108,11 @@ def retry_of(number: int) -> Retry:
     if found is None:
         raise RetryNotFound(f"{number} is none.")
     return found
+
+
+def newest_with(key: str) -> Retry | None:
+    """The newest retry that a job began with this key; None where none could be recorded."""
+    return Retry.objects.filter(Q(key=key) | Q(key__startswith=f"{key}-")).order_by("-pk").first()
 
 
 def of_run(slug: str, place: str, run_id: str) -> list[Retry]:
