@@ -87,7 +87,8 @@ def readable(plan: RetryPlan) -> str:
 
 def rows(plan: RetryPlan) -> dict[str, list[dict[str, Any]]]:
     """What is changed, by table: ``change`` (insert, copy, update), the ``key`` of the row ``of`` a table that is copied or
-    updated, its new ``values``, and the names of the columns that are ``copied``. Several that are copied alike are one, with what
+    updated, its new ``values``, the text that is ``exchanged`` within columns that are copied but for that, and the names of those
+    that are ``copied`` as they are. Several that are copied alike are one, with what
     their keys have in common, and the rest of ``each`` key: else there is none in it."""
     tables: dict[str, list[dict[str, Any]]] = {}
     for change in plan.changes:
@@ -207,45 +208,23 @@ def _left(done: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _described(change: Change) -> Json:
+    facts: Json = {"of": change.table, "key": {}, "each": [], "values": {}, "exchanged": None, "copied": []}
     match change:
         case Insert(values=values):
-            return {
-                "change": "insert",
-                "of": change.table,
-                "key": {},
-                "each": [],
-                "values": _cells(values),
-                "copied": [],
-            }
+            return {"change": "insert", **facts, "values": _cells(values)}
         case Update(where=where, values=values):
-            return {
-                "change": "update",
-                "of": change.table,
-                "key": _cells(where),
-                "each": [],
-                "values": _cells(values),
-                "copied": [],
-            }
+            return {"change": "update", **facts, "key": _cells(where), "values": _cells(values)}
         case Copy(key=key, changed=changed, source=source):
-            copied = [name for name in dict.fromkeys((*change.columns, *change.within)) if name not in changed]
-            of = source or change.table
-            return {
-                "change": "copy",
-                "of": of,
-                "key": _cells(key),
-                "each": [],
-                "values": _cells(changed),
-                "copied": copied,
-            }
+            facts |= {"of": source or change.table, "key": _cells(key), "values": _cells(changed)}
+            if within := [name for name in change.within if name not in changed]:
+                old, new = change.replaced
+                facts["exchanged"] = {"within": within, "old": old, "new": new}
+            facts["copied"] = [name for name in change.columns if name not in changed and name not in within]
+            return {"change": "copy", **facts}
         case Copies(key=key, names=names, each=each, columns=columns, changed=changed):
-            return {
-                "change": "copy",
-                "of": change.table,
-                "key": _cells(key),
-                "each": [_cells(dict(zip(names, rest, strict=True))) for rest in each],
-                "values": _cells(changed),
-                "copied": list(columns),
-            }
+            facts |= {"key": _cells(key), "values": _cells(changed), "copied": list(columns)}
+            facts["each"] = [_cells(dict(zip(names, rest, strict=True))) for rest in each]
+            return {"change": "copy", **facts}
 
 
 def _cells(values: Mapping[str, Cell]) -> Json:

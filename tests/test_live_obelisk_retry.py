@@ -1,4 +1,4 @@
-"""Retries taken up by a live Obelisk server, of exec activities and a workflow in JavaScript: no component has to be built."""
+"""Retries taken up by a live Obelisk server, of exec activities and of workflows whose small components lie beside their text."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,11 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, deployment: str = "deployment.toml", **changed: str) -> Iterator[Server]:
-    """A server that answers; stopped afterwards. ``changed``: what the deployment's JavaScript says instead, by its file's name."""
+def running(folder: Path, deployment: str = "deployment.toml", workflow: str = "workflow") -> Iterator[Server]:
+    """A server that answers; stopped afterwards. ``workflow``: the component that is deployed under that name."""
     server = Server(folder)
     for allowing in ALLOWING:
-        process = start(server, allowing, deployment, changed)
+        process = start(server, allowing, deployment, workflow)
         try:
             if (
                 eventually(lambda process=process: process.poll() is not None or answers(server))
@@ -102,7 +102,7 @@ def running(folder: Path, deployment: str = "deployment.toml", **changed: str) -
     pytest.fail((folder / "server.log").read_text()[-3000:])
 
 
-def start(server: Server, allowing: str, deployment: str, changed: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def start(server: Server, allowing: str, deployment: str, workflow: str) -> "subprocess.Popen[bytes]":
     assert OBELISK is not None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -115,8 +115,7 @@ def start(server: Server, allowing: str, deployment: str, changed: Mapping[str, 
     )
     for file in DEPLOYMENT.iterdir():
         shutil.copy(file, server.folder)
-    for name, source in changed.items():
-        (server.folder / f"{name}.js").write_text(source)
+    shutil.copy(DEPLOYMENT / f"{workflow}.wasm", server.folder / "workflow.wasm")
     with (server.folder / "server.log").open("wb") as log:
         return subprocess.Popen(
             [OBELISK, "server", "run", "--server-config", str(config), "--deployment", deployment],
@@ -137,10 +136,10 @@ def answers(server: Server) -> bool:
 
 def test_activities_that_failed_or_wait_are_taken_up_and_run_once(tmp_path: Path) -> None:
     with running(tmp_path) as server:
-        failed = server.submit("fails", "failed")
+        broken = server.submit("fails", "failed")
         waiting = server.submit("backs-off", "waiting")
         paused = server.submit("backs-off", "paused")
-        assert eventually(lambda: server.state(failed)[0] == "finished")
+        assert eventually(lambda: server.state(broken)[0] == "finished")
         for run_id in waiting, paused:
             assert eventually(lambda run_id=run_id: server.variants(run_id)[-1:] == ["temporarily_failed"])
         server.ask("PUT", f"/v1/executions/{paused}/pause")
@@ -148,35 +147,145 @@ def test_activities_that_failed_or_wait_are_taken_up_and_run_once(tmp_path: Path
         before = len(server.executed())
         assert plan(server.database, waiting).operation is Operation.RETRY_NOW
         assert plan(server.database, paused).operation is Operation.UNPAUSE
-        assert plan(server.database, failed).operation is Operation.RUN_AGAIN
+        assert plan(server.database, broken).operation is Operation.RUN_AGAIN
         unpaused = retry(server.database, paused)
-        done = [retry(server.database, run_id) for run_id in (failed, waiting, paused)]
+        done = [retry(server.database, run_id) for run_id in (broken, waiting, paused)]
         for each in done:
             assert eventually(lambda each=each: server.state(each.new_run) == ("finished", '"ok"'))
             assert follow(server.database, each).taken_up_after is not None
         assert sorted(server.executed()[before:]) == ["failed", "paused", "waiting"]
         assert server.variants(waiting)[-3:] == ["unlocked", "locked", "finished"]
         assert "unpaused" in server.variants(unpaused.new_run)
-        for run_id in failed, waiting, paused:
+        for run_id in broken, waiting, paused:
             assert not plan(server.database, run_id).eligible
-    assert sql(server.database, "PRAGMA integrity_check") == [("ok",)]
-    assert b"ERROR" not in (tmp_path / "server.log").read_bytes()
+    assert is_sound(server)
 
 
 def test_what_was_appended_while_the_server_was_down_runs_when_it_starts(tmp_path: Path) -> None:
     with running(tmp_path) as server:
-        failed = server.submit("fails", "failed")
+        broken = server.submit("fails", "failed")
         waiting = server.submit("backs-off", "waiting")
-        assert eventually(lambda: server.state(failed)[0] == "finished")
+        assert eventually(lambda: server.state(broken)[0] == "finished")
         assert eventually(lambda: server.variants(waiting)[-1:] == ["temporarily_failed"])
     server.mend()
     before = len(server.executed())
-    done = [retry(server.database, run_id) for run_id in (failed, waiting)]
+    done = [retry(server.database, run_id) for run_id in (broken, waiting)]
     assert all(follow(server.database, each).why_not for each in done)
     with running(tmp_path) as again:
         for each in done:
             assert eventually(lambda each=each: again.state(each.new_run) == ("finished", '"ok"'))
     assert sorted(again.executed()[before:]) == ["failed", "waiting"]
+
+
+def failed(server: Server, function: str, name: str, interface: str = "workflow") -> str:
+    """A run that has failed."""
+    run_id = server.submit(function, name, interface)
+    assert eventually(lambda: server.state(run_id) == ("finished", '{"err":"error"}'))
+    return run_id
+
+
+def succeeds(server: Server, run_id: str) -> bool:
+    return eventually(lambda: server.state(run_id) == ("finished", '"ok"'))
+
+
+def blocked(server: Server, function: str, name: str) -> str:
+    """A workflow that waits: for a delay of an hour, or for a child that does."""
+    run_id = server.submit(function, name, "workflow")
+    assert eventually(lambda: server.state(run_id)[0] == "blocked_by_join_set")
+    return run_id
+
+
+def backing_off(server: Server, name: str) -> tuple[str, str]:
+    """A blocked workflow, and its child, which failed and waits for its back-off."""
+    parent = blocked(server, "waits", name)
+    child = f"{parent}.o:1-backs-off_1"
+    assert eventually(lambda: server.variants(child)[-1:] == ["temporarily_failed"])
+    return parent, child
+
+
+def is_sound(server: Server) -> bool:
+    return (
+        sql(server.database, "PRAGMA integrity_check") == [("ok",)]
+        and sql(server.database, "PRAGMA foreign_key_check") == []
+        and b"ERROR" not in (server.folder / "server.log").read_bytes()
+    )
+
+
+@pytest.mark.parametrize(("children", "again"), [("deep", ["nested"]), ("whole", ["steady-nested", "nested"])])
+def test_of_a_failed_child_only_what_failed_in_it_runs_again_or_all_of_it(
+    tmp_path: Path, children: str, again: list[str]
+) -> None:
+    with running(tmp_path, "forks.toml") as server:
+        run_id = failed(server, "outer", "nested", "outer")
+        assert server.executed() == ["steady-nested", "nested"]
+        server.mend()
+        assert plan(server.database, run_id, children=children).operation is Operation.FORK
+        done = retry(server.database, run_id, children=children)
+        assert succeeds(server, done.new_run)
+        assert server.executed()[2:] == again
+        assert follow(server.database, done).taken_up_after is not None
+        assert not plan(server.database, run_id).eligible
+    assert is_sound(server)
+
+
+def test_a_workflow_runs_again_from_its_beginning_where_that_is_chosen(tmp_path: Path) -> None:
+    with running(tmp_path, "forks.toml") as server:
+        run_id = failed(server, "through", "anew")
+        server.mend()
+        done = retry(server.database, run_id, operation=Operation.RUN_AGAIN)
+        assert succeeds(server, done.new_run)
+        assert server.executed() == ["steady-anew", "anew"] * 2
+    assert is_sound(server)
+
+
+def test_a_fork_without_a_known_address_goes_on_at_once(tmp_path: Path) -> None:
+    with running(tmp_path, "forks.toml") as server:
+        run_id = failed(server, "through", "forked")
+        server.mend()
+        done = retry(server.database, run_id)
+        assert succeeds(server, done.new_run)
+        assert server.executed() == ["steady-forked", "forked", "forked"]
+        assert not [kind for kind in server.variants(done.new_run) if "paused" in kind]
+    assert is_sound(server)
+
+
+def test_a_delay_is_skipped_and_a_back_off_below_a_workflow_cut_short(tmp_path: Path) -> None:
+    with running(tmp_path, "forks.toml") as server:
+        sleeping, paused = blocked(server, "sleeps", "sleeping"), blocked(server, "sleeps", "paused")
+        parent, child = backing_off(server, "waiting")
+        server.ask("PUT", f"/v1/executions/{paused}/pause")
+        server.mend()
+        before = len(server.executed())
+        planned = [plan(server.database, run_id).operation for run_id in (sleeping, child, paused)]
+        assert planned == [Operation.SKIP_DELAY, Operation.RETRY_NOW, Operation.UNPAUSE]
+        for run_id in sleeping, child, paused:
+            retry(server.database, run_id)
+        assert succeeds(server, sleeping)
+        assert succeeds(server, parent)
+        assert eventually(lambda: server.variants(paused)[-1] == "unpaused")
+        retry(server.database, paused)  # what it waited for before it was paused
+        assert succeeds(server, paused)
+        assert sorted(server.executed()[before:]) == ["steady-paused", "steady-sleeping", "waiting"]
+    assert is_sound(server)
+
+
+def test_every_kind_of_retry_waits_in_the_file_for_a_server_that_is_down(tmp_path: Path) -> None:
+    with running(tmp_path, "forks.toml") as server:
+        forked, nested = failed(server, "through", "forked"), failed(server, "outer", "nested", "outer")
+        anew = failed(server, "through", "anew")
+        sleeping, (parent, child) = blocked(server, "sleeps", "sleeping"), backing_off(server, "waiting")
+    server.mend()
+    before = len(server.executed())
+    done = [retry(server.database, run_id).new_run for run_id in (forked, nested)]
+    done.append(retry(server.database, anew, operation=Operation.RUN_AGAIN).new_run)
+    for run_id in sleeping, child:
+        retry(server.database, run_id)
+    with running(tmp_path, "forks.toml") as again:
+        for run_id in (*done, sleeping, parent):
+            assert succeeds(again, run_id)
+    expected = ["anew", "forked", "nested", "steady-anew", "steady-sleeping", "waiting"]
+    assert sorted(again.executed()[before:]) == expected
+    assert is_sound(again)
 
 
 @pytest.fixture
@@ -197,17 +306,15 @@ def test_a_fork_goes_on_once_the_servers_replay_has_followed_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tmp_path, "forks.toml") as server:
-        failed = server.submit("through", "forked", "workflow")
-        assert eventually(lambda: server.state(failed)[0] == "finished")
+        run_id = failed(server, "through", "forked")
         server.mend()
         before = len(server.executed())
-        done = fork(server, failed, monkeypatch)
+        done = fork(server, run_id, monkeypatch)
         assert done.progress == Progress.APPENDED, done.detail
         assert eventually(lambda: server.state(done.new_run) == ("finished", '"ok"'))
         assert server.executed()[before:] == ["forked"]
         assert [kind for kind in server.variants(done.new_run) if "paused" in kind] == ["paused", "unpaused"]
-    assert sql(server.database, "PRAGMA integrity_check") == [("ok",)]
-    assert b"ERROR" not in (tmp_path / "server.log").read_bytes()
+    assert is_sound(server)
 
 
 @pytest.mark.usefixtures("allowed")
@@ -215,14 +322,12 @@ def test_a_fork_that_other_code_cannot_follow_is_deleted_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tmp_path, "forks.toml") as server:
-        failed = server.submit("through", "forked", "workflow")
-        assert eventually(lambda: server.state(failed)[0] == "finished")
+        run_id = failed(server, "through", "forked")
     server.mend()
-    other = (DEPLOYMENT / "through.js").read_text().replace("fails(name)", "fails(`other ${name}`)")
     before = len(server.executed())
-    with running(tmp_path, "forks.toml", through=other) as again:
+    with running(tmp_path, "forks.toml", workflow="diverging") as again:
         with pytest.raises(ReplayDiverged):
-            fork(again, failed, monkeypatch)
+            fork(again, run_id, monkeypatch)
         refused = Retry.objects.get()
         assert (again.state(refused.new_run), again.variants(refused.new_run)) == (("", None), [])
     assert len(again.executed()) == before

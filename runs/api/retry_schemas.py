@@ -28,6 +28,14 @@ class Part(Shape):
     run: str
 
 
+class Exchanged(Shape):
+    """A text that gives way to another one wherever it stands within some columns."""
+
+    within: list[str]
+    old: str
+    new: str
+
+
 class RowChange(Shape):
     """One row that is added or changed, or several that are copied alike."""
 
@@ -41,6 +49,12 @@ class RowChange(Shape):
         ),
     ]
     values: Annotated[Json, Field(description='New values; {"$type": "now", …} is the instant of the append.')]
+    exchanged: Annotated[
+        Exchanged | None,
+        Field(
+            description="Of columns that are copied but for that: the run's own id, which they hold in a longer text."
+        ),
+    ]
     copied: Annotated[list[str], Field(description="Columns that are copied, with their bodies, as they are.")]
 
 

@@ -177,8 +177,11 @@ def _what(plan: RetryPlan) -> str:
     """In a sentence what will happen."""
     match plan.operation:
         case Operation.FORK:
-            kept, again = plural(len(plan.kept), "step is", "steps are"), plural(len(plan.again), "runs", "run")
-            return f"{kept} kept, {again} again in a new run, and what follows runs for the first time."
+            kept = plural(len(plan.kept), "step is", "steps are")
+            again = [part for part in plan.again if part.ordinal is not None]
+            if not again:
+                return f"{kept} kept in a new run; no recorded one runs again: what comes after them does."
+            return f"{kept} kept, {plural(len(again), 'runs', 'run')} again in a new run, and what follows runs for the first time."
         case Operation.RUN_AGAIN:
             return "It runs from its beginning with the same input, as a new run."
         case Operation.RETRY_NOW:

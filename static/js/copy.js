@@ -1,6 +1,8 @@
 /* Copy buttons: shown only where copying works; they say "Copied". */
 import { announce } from "./announce.js";
 
+const BUTTON = "button:is([data-copy], [data-copy-json], [data-copy-of])";
+
 export async function copy(text, what, button) {
   await navigator.clipboard.writeText(text);
   announce(`${what} copied`);
@@ -20,7 +22,7 @@ export async function copyFrom(address, what, button, bare = false) {
 }
 
 function show(root) {
-  for (const button of root.querySelectorAll("button:is([data-copy], [data-copy-json])[hidden]")) button.hidden = false;
+  for (const button of root.querySelectorAll(`${BUTTON}[hidden]`)) button.hidden = false;
 }
 
 export function startCopying() {
@@ -28,10 +30,10 @@ export function startCopying() {
   show(document);
   document.addEventListener("htmx:after:settle", () => show(document));
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("button:is([data-copy], [data-copy-json])");
+    const button = event.target.closest(BUTTON);
     if (!button) return;
     const what = button.getAttribute("aria-label")?.replace(/^Copy /, "") ?? "Text";
-    const { copy: text, copyJson: address } = button.dataset;
-    await (address ? copyFrom(address, what, button) : copy(text, what, button));
+    const { copy: text, copyJson: address, copyOf: id } = button.dataset;
+    await (address ? copyFrom(address, what, button) : copy(text ?? document.getElementById(id).textContent, what, button));
   });
 }

@@ -1,0 +1,63 @@
+;; Workflows around activities, as text: build.py makes workflow.wasm of it, and with STEADY left out the workflow that diverges.
+(component
+  (type $time (instance
+    (type $duration-of (variant (case "milliseconds" u64) (case "seconds" u64) (case "minutes" u32) (case "hours" u32) (case "days" u32)))
+    (export "duration" (type $duration (eq $duration-of)))
+    (type $datetime-of (record (field "seconds" u64) (field "nanoseconds" u32)))
+    (export "datetime" (type $datetime (eq $datetime-of)))
+    (type $schedule-at-of (variant (case "now") (case "at" $datetime) (case "in" $duration)))
+    (export "schedule-at" (type (eq $schedule-at-of)))))
+  (import "obelisk:types/time@5.0.0" (instance $time (type $time)))
+  (alias export $time "schedule-at" (type $schedule-at))
+  (alias export $time "datetime" (type $datetime))
+  (import "obelisk:workflow/workflow-support@6.0.0" (instance $support
+    (alias outer 1 $schedule-at (type $schedule-at-of))
+    (export "schedule-at" (type $schedule-at (eq $schedule-at-of)))
+    (alias outer 1 $datetime (type $datetime-of))
+    (export "datetime" (type $datetime (eq $datetime-of)))
+    (export "sleep" (func (param "schedule-at" $schedule-at) (param "name" (option string)) (result (result $datetime))))))
+  (import "live:retries/activity" (instance $activity
+    (export "steady" (func (param "name" string) (result (result string (error string)))))
+    (export "fails" (func (param "name" string) (result (result string (error string)))))
+    (export "backs-off" (func (param "name" string) (result (result string (error string)))))))
+  (core module $memory
+    (memory (export "memory") 1)
+    (global $free (mut i32) (i32.const 1024))
+    (func (export "allocate") (param i32 i32 i32 i32) (result i32) (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+      (global.set $free (i32.add (local.get $at) (local.get 3)))
+      (local.get $at)))
+  (core instance $memory (instantiate $memory))
+  (core func $steady (canon lower (func $activity "steady") (memory (core memory $memory "memory")) (realloc (core func $memory "allocate"))))
+  (core func $fails (canon lower (func $activity "fails") (memory (core memory $memory "memory")) (realloc (core func $memory "allocate"))))
+  (core func $backs-off (canon lower (func $activity "backs-off") (memory (core memory $memory "memory")) (realloc (core func $memory "allocate"))))
+  (core func $sleep (canon lower (func $support "sleep") (memory (core memory $memory "memory")) (realloc (core func $memory "allocate"))))
+  (core module $main
+    (import "activity" "steady" (func $steady (param i32 i32 i32)))
+    (import "activity" "fails" (func $fails (param i32 i32 i32)))
+    (import "activity" "backs-off" (func $backs-off (param i32 i32 i32)))
+    (import "support" "sleep" (func $sleep (param i32 i64 i64 i32 i32 i32 i32)))
+    ;; What an activity returned lies at 16, as a workflow returns it.
+    (func (export "through") (param i32 i32) (result i32)
+      (call $steady (local.get 0) (local.get 1) (i32.const 16)) ;; STEADY
+      (call $fails (local.get 0) (local.get 1) (i32.const 16))
+      (i32.const 16))
+    (func (export "waits") (param i32 i32) (result i32)
+      (call $backs-off (local.get 0) (local.get 1) (i32.const 16))
+      (i32.const 16))
+    (func (export "sleeps") (param i32 i32) (result i32)
+      (call $sleep (i32.const 2) (i64.const 3) (i64.const 1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64)) ;; for an hour
+      (call $steady (local.get 0) (local.get 1) (i32.const 16))
+      (i32.const 16)))
+  (core instance $main (instantiate $main
+    (with "activity" (instance (export "steady" (func $steady)) (export "fails" (func $fails)) (export "backs-off" (func $backs-off))))
+    (with "support" (instance (export "sleep" (func $sleep))))))
+  (type $workflow (func (param "name" string) (result (result string (error string)))))
+  (func $through (type $workflow)
+    (canon lift (core func $main "through") (memory (core memory $memory "memory")) (realloc (core func $memory "allocate"))))
+  (func $waits (type $workflow)
+    (canon lift (core func $main "waits") (memory (core memory $memory "memory")) (realloc (core func $memory "allocate"))))
+  (func $sleeps (type $workflow)
+    (canon lift (core func $main "sleeps") (memory (core memory $memory "memory")) (realloc (core func $memory "allocate"))))
+  (instance $exported (export "through" (func $through)) (export "waits" (func $waits)) (export "sleeps" (func $sleeps)))
+  (export "live:retries/workflow" (instance $exported)))
