@@ -282,6 +282,28 @@ def test_a_retry_by_another_hand_is_found_by_its_metadata(
     assert plan(path, run_id).earlier == other
 
 
+def test_a_delay_is_skipped_of_a_workflow_that_a_stopping_server_gave_back(
+    shop: Callable[[str], Path], oracle: Callable[[str], Any]
+) -> None:
+    """Such a server, as 0.41.4 does, writes ``unlocked`` of a workflow that is blocked too, and moves its lock's end."""
+    path = shop("shop-staging")
+    run_id = oracle("shop-staging")["scenarios"]["blocked-on-delay"]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        version = state_of(connection, run_id)["corresponding_version"] + 1
+        given = {"unlocked": {"backoff_expires_at": "2026-11-22T20:00:00.202617396Z", "reason": "executor closing"}}
+        connection.execute(
+            "INSERT INTO t_execution_log (execution_id, created_at, json_value, version, variant) VALUES (?, ?, ?, ?, 'unlocked')",
+            (run_id, "2026-11-22 20:00:00.202617396+00:00", json.dumps(given, separators=(",", ":")), version),
+        )
+        connection.execute(
+            "UPDATE t_state SET corresponding_version = ?, pending_expires_finished = '2026-11-22 20:00:00.202617396+00:00'"
+            " WHERE execution_id = ?",
+            (version, run_id),
+        )
+    assert plan(path, run_id).operation is Operation.SKIP_DELAY
+    retry_here(path, run_id)
+
+
 def test_the_new_id_depends_on_the_original_and_the_number_alone(
     shop: Callable[[str], Path], oracle: Callable[[str], Any]
 ) -> None:
