@@ -6,17 +6,20 @@ import shutil
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from runs import planning, retrying
+from runs import clock, planning, retrying
+from runs.appending import Appender, confirmation
 from runs.catalogue import Database
 from runs.errors import ReplayDiverged
 from runs.retry import Operation, Options
+from runs.sources.files import look
 from runs.sources.sqlite import SqliteSource
 from runs.state.models import Progress, Retry
 from tests.dbos_files import sql
@@ -85,7 +88,8 @@ class Server:
 
 @contextmanager
 def running(folder: Path, deployment: str = "deployment.toml", workflow: str = "workflow") -> Iterator[Server]:
-    """A server that answers; stopped afterwards. ``workflow``: the component that is deployed under that name."""
+    """A server that answers; stopped afterwards. ``deployment``: empty for one that runs nothing, whatever the file says is active.
+    ``workflow``: the component that is deployed under that name."""
     server = Server(folder)
     for allowing in ALLOWING:
         process = start(server, allowing, deployment, workflow)
@@ -116,9 +120,10 @@ def start(server: Server, allowing: str, deployment: str, workflow: str) -> "sub
     for file in DEPLOYMENT.iterdir():
         shutil.copy(file, server.folder)
     shutil.copy(DEPLOYMENT / f"{workflow}.wasm", server.folder / "workflow.wasm")
+    deploying = ["--deployment", deployment] if deployment else ["--empty"]
     with (server.folder / "server.log").open("wb") as log:
         return subprocess.Popen(
-            [OBELISK, "server", "run", "--server-config", str(config), "--deployment", deployment],
+            [OBELISK, "server", "run", "--server-config", str(config), *deploying],
             cwd=server.folder,
             env={**os.environ, "HOME": str(server.folder), "OBELISK_API_TOKEN": TOKEN, "OBELISK__API__TOKEN": TOKEN},
             stdout=log,
@@ -286,6 +291,35 @@ def test_every_kind_of_retry_waits_in_the_file_for_a_server_that_is_down(tmp_pat
     expected = ["anew", "forked", "nested", "steady-anew", "steady-sleeping", "waiting"]
     assert sorted(again.executed()[before:]) == expected
     assert is_sound(again)
+
+
+@pytest.mark.parametrize("name", ["shop", "shop-staging"])
+def test_a_server_reads_everything_that_was_appended_to_a_file_of_many_kinds(
+    name: str, shop: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """It leaves out of its lists what it can't read, so they must be complete; what nobody exports stays pending."""
+    (tmp_path / "sqlite").mkdir()
+    path = tmp_path / "sqlite" / "obelisk.sqlite"
+    shutil.move(shop(name), path)
+    new = []
+    with closing(Appender(path)) as appender:
+        for (run_id,) in sql(path, "SELECT execution_id FROM t_state WHERE result_kind IS NOT '\"ok\"'"):
+            found = plan(path, run_id)
+            if found.eligible:
+                confirmed = confirmation(found, look(path).identity)
+                new.append(appender.append(run_id, Options(), confirmed, clock.now()).new_run)
+    assert len(new) > 50
+    with running(tmp_path, deployment="") as server:
+        listed = json.loads(server.ask("GET", "/v1/executions?length=20000&show_derived=true"))
+        assert len(listed) == sql(path, "SELECT count(*) FROM t_state")[0][0]
+        for run_id in new:
+            address = f"/v1/executions/{quote(run_id, safe='')}"
+            events = json.loads(server.ask("GET", f"{address}/events?length=2000&version=0&including_cursor=true"))[
+                "events"
+            ]
+            assert len(events) == sql(path, "SELECT count(*) FROM t_execution_log WHERE execution_id = ?", run_id)[0][0]
+            server.ask("GET", f"{address}/responses")
+    assert is_sound(server)
 
 
 @pytest.fixture
