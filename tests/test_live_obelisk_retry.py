@@ -336,11 +336,12 @@ def fork(server: Server, run_id: str, monkeypatch: pytest.MonkeyPatch) -> Retry:
 
 
 @pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize(("function", "interface"), [("through", "workflow"), ("outer", "outer")])
 def test_a_fork_goes_on_once_the_servers_replay_has_followed_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, interface: str
 ) -> None:
     with running(tmp_path, "forks.toml") as server:
-        run_id = failed(server, "through", "forked")
+        run_id = failed(server, function, "forked", interface)
         server.mend()
         before = len(server.executed())
         done = fork(server, run_id, monkeypatch)
@@ -349,6 +350,27 @@ def test_a_fork_goes_on_once_the_servers_replay_has_followed_it(
         assert server.executed()[before:] == ["forked"]
         assert [kind for kind in server.variants(done.new_run) if "paused" in kind] == ["paused", "unpaused"]
     assert is_sound(server)
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_fork_waits_for_a_server_that_is_down_and_is_released_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path, "forks.toml") as server:
+        run_id = failed(server, "outer", "forked", "outer")
+    server.mend()
+    held = fork(server, run_id, monkeypatch)
+    assert held.progress == Progress.HELD
+    before = len(server.executed())
+    with running(tmp_path, "forks.toml") as again:
+        database = Database(SqliteSource(again.database, "live"))
+        monkeypatch.setenv("DURASCOPE_ENGINE_URL", f"live={again.address}")
+        assert again.executed()[before:] == []
+        done = retrying.release(database, held, "ada", "/")
+        assert done.progress == Progress.APPENDED, done.detail
+        assert succeeds(again, done.new_run)
+        assert again.executed()[before:] == ["forked"]
+    assert is_sound(again)
 
 
 @pytest.mark.usefixtures("allowed")
