@@ -196,7 +196,10 @@ def _answer(path: Path, asked: Mapping[str, Any]) -> Json:
 
 def _append(path: Path, run_id: str, options: Options, confirmed: str, moment: datetime) -> Appended:
     identity = look(path).identity
-    if confirmed.rpartition("-")[2] != file_mark(identity):
+    of_plan, _, of_file = confirmed.rpartition("-")
+    if not of_plan:
+        raise AppendRefused("What was confirmed is no digest of a plan.", remedy=LOOK_AGAIN)
+    if of_file != file_mark(identity):
         raise AppendRefused(REPLACED, remedy=LOOK_AGAIN)
     with writing(path, identity) as transaction:
         reader = transaction.reader()

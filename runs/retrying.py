@@ -8,7 +8,7 @@ from pathlib import Path
 from runs import appending, engine_servers, following, planning, releasing
 from runs.appending import Appender
 from runs.catalogue import Database
-from runs.errors import AppendRefused, AppendUnsure, BadReason, DurascopeError, NotEligible
+from runs.errors import AppendRefused, AppendUnsure, BadReason, DurascopeError, NotEligible, RunNotFound
 from runs.retry import Options
 from runs.state import retries, waiting
 from runs.state.models import Progress, Retry
@@ -43,8 +43,9 @@ def append(
     when it was recorded, with these very options; and no other process can be answering the same key, so that one which was begun
     was interrupted. ``appender``: the database's, where one is kept.
 
-    Raises NotAllowed, BadReason, KeyUsed, AlreadyRetried, AppendRefused (changed meanwhile), NotEligible, DatabaseLocked, DiskFull,
-    Unreadable: nothing was appended then. AppendUnsure: it may have been, or the same key is being answered.
+    Raises NotAllowed, RunNotFound, BadReason, KeyUsed, AlreadyRetried, AppendRefused (changed meanwhile), NotEligible,
+    DatabaseLocked, DiskFull, Unreadable: nothing was appended then. AppendUnsure: it may have been, or the same key is being
+    answered.
     """
     if not by_owner and not resumes:
         planning.require_allowed(database.slug)
@@ -60,7 +61,7 @@ def append(
         who=who,
         where=where,
         key=key if resumes or not key else f"{CLIENT_KEY}{key}",
-        expected=_expected(database, run_id, chosen, digest),
+        expected=_expected(database, run_id, chosen, digest, begun=resumes is not None),
     )
     retry, is_new = retries.begin(asked)
     if not is_new and retry.progress == Progress.ASKED and (resumes or following.is_overdue(retry)):
@@ -112,10 +113,15 @@ def _appended(database: Database, begun: Retry, chosen: Options, appender: Appen
     return waiting.held(begun, done) if done.held else retries.appended(begun, done)
 
 
-def _expected(database: Database, run_id: str, chosen: Options, digest: str) -> str:
-    """What the new run of the confirmed plan will be called; empty where the plan is another by now, or can't be made."""
+def _expected(database: Database, run_id: str, chosen: Options, digest: str, *, begun: bool) -> str:
+    """What the new run of the confirmed plan will be called; empty where the plan is another by now, or can't be made. Raises
+    RunNotFound, unless it may have ``begun``: then it is recorded what became of it."""
     try:
         found, confirmed, _ = planning.made(database, run_id, chosen)
+    except RunNotFound:
+        if not begun:
+            raise
+        return ""
     except DurascopeError:
         return ""  # whatever it is, the process that appends meets it too
     return found.new_run if confirmed == digest else ""

@@ -123,6 +123,18 @@ def test_what_changed_meanwhile_is_a_conflict(get: Asker, post: Poster, path: Pa
     assert count(path) == 5
 
 
+def test_a_run_that_is_not_there_is_not_found_and_nothing_recorded(get: Asker, post: Poster) -> None:
+    address = "/api/v1/databases/notes/runs/nobody/retry/"
+    assert post(address, confirmation(get), expect=404)["error"] == "RunNotFound"
+    assert get("/api/v1/retries/")["retries"] == []
+
+
+def test_a_digest_of_no_plan_is_said_to_be_none(post: Poster, path: Path) -> None:
+    refused = post(PLAN, {"digest": "nonsense", "reason": "why"}, expect=409)
+    assert "no digest of a plan" in refused["detail"]
+    assert count(path) == 5
+
+
 def test_the_same_idempotency_key_gives_the_first_answer(get: Asker, post: Poster, path: Path) -> None:
     sent = confirmation(get)
     first = post(PLAN, sent, expect=201, Idempotency_Key="k")

@@ -18,6 +18,7 @@ from runs.catalogue import served
 from runs.engines.obelisk.executions import execution
 from runs.errors import AppendUnsure, DatabaseLocked
 from runs.sources.sqlite import SqliteSource
+from runs.state.models import Retry
 from tests.dbos_files import sql
 
 Fresh = Callable[[str], Path]
@@ -120,6 +121,38 @@ def test_a_copy_is_saved_and_named_with_the_options_kept(
         assert list(saved.iterdump()) == list(original.iterdump())
 
 
+def test_a_plan_in_the_way_of_which_another_durascopes_retry_stands_says_so(
+    fresh: Fresh, serve: Callable[[Path], Client], state: Path
+) -> None:
+    client = serve(failing(fresh, "mini-3.4.0"))
+    assert confirm(client, RUN, digest(client, RUN))[0] == 302
+    said = unescape(re.sub("<[^>]+>", "", client.get(RUN).content.decode()))
+    assert "See that run, which retry 1 appended." in said
+    Retry.objects.all().delete()
+    said = unescape(re.sub("<[^>]+>", "", client.get(RUN).content.decode()))
+    assert "It was not appended from here: another Durascope, or the engine’s own tools, made it." in said
+
+
+def test_a_plan_says_what_is_exchanged_in_columns_that_are_copied_otherwise(
+    shop: Callable[[str], Path], serve: Callable[[Path], Client]
+) -> None:
+    path = shop("shop-staging")
+    client = serve(path)
+    plans = (
+        client.get(f"/api/v1/databases/it/runs/{run_id}/retry/?operation=fork").json()
+        for (run_id,) in sql(
+            path, "SELECT execution_id FROM t_state WHERE result_kind IS NOT '\"ok\"' AND is_top_level"
+        )
+    )
+    plan = next(plan for plan in plans if plan["eligible"])
+    second = plan["rows"]["t_execution_log"][1]
+    old, new = second["key"]["execution_id"].removeprefix("E_"), plan["new_run"].removeprefix("E_")
+    assert second["exchanged"] == {"within": ["execution_id", "json_value"], "old": old, "new": new}
+    assert not {"execution_id", "json_value"} & set(second["copied"])
+    text = client.get(f"/db/it/runs/E_{old}/retry/?operation=fork").content.decode()
+    assert f"{new} in the place of {old}" in text
+
+
 @pytest.mark.parametrize(
     "name", ["", "it-1", "it-20261122T202835289426", "../durascope", "it-20261122T202835289426/../x"]
 )
@@ -165,7 +198,9 @@ def test_what_was_taken_back_has_a_page_that_says_so(fresh: Fresh, serve: Callab
     path = failing(fresh, "mini-3.4.0")
     client = serve(path)
     address = client.post(RUN, {"digest": digest(client, RUN), "reason": "it is mended"}).headers["Location"]
-    back = re.search(r'<pre class="code" tabindex="0">(.*?)</pre>', client.get(address).content.decode(), re.DOTALL)
+    back = re.search(
+        r'<pre class="code" id="back-sql" tabindex="0">(.*?)</pre>', client.get(address).content.decode(), re.DOTALL
+    )
     assert back is not None
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(unescape(back[1]))

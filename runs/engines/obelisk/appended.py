@@ -78,7 +78,9 @@ def _check_changed(reader: Reader, plan: RetryPlan) -> None:
         demand(variant == "unpaused" and state["lifecycle"] == "active", f"{plan.run} was unpaused but is not active.")
     if plan.operation is Operation.RETRY_NOW:
         # Of an execution that is blocked, an engine that stops writes the same row.
-        demand(variant == "unlocked" and state["state"] == "pending_at", f"{plan.run} was given back but is not pending.")
+        demand(
+            variant == "unlocked" and state["state"] == "pending_at", f"{plan.run} was given back but is not pending."
+        )
         due, written = state["pending_expires_finished"], content["backoff_expires_at"]
         demand(parse_instant(due) == parse_instant(written), f"{plan.run} is due at {due}, its log says {written}.")
     keys = {change.where["delay_id"] for change in plan.changes if isinstance(change, Update) and change.table == DELAY}
