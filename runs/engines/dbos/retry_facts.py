@@ -212,7 +212,7 @@ def guards(snapshot: Snapshot, run: Origin) -> tuple[str, ...]:
         for table, sql in _COUNTS.items()
         if snapshot.schema.has(table)
     }
-    recorded = ", ".join(f"{count} in {table}" for table, count in counts.items() if count)
+    recorded = ", ".join(f"{count:,} in {table}" for table, count in counts.items() if count)
     return (
         f"{run.id} is {run.native}, last changed {rfc3339(run.updated_at) or 'at an unknown time'}",
         f"{run.id} has {recorded or 'nothing'} recorded",
