@@ -106,6 +106,23 @@ def test_a_rewritten_past_is_an_alarm_on_the_page_with_the_place(
         assert run in page(client, "/compare/integrity/?a=a&b=b")
 
 
+def test_the_past_is_compared_of_runs_that_are_in_both_and_of_no_others(
+    client: Client, unpacked: Callable[[str], Path]
+) -> None:
+    both = ids(unpacked("shop")) & ids(unpacked("shop-fork"))
+    for match in ("auto", "input"):  # however runs were matched
+        text = words(page(client, f"/compare/integrity/?a=shop&b=fork&match={match}"))
+        found = {
+            name: int(re.search(rf"{name} (\d+)", text)[1])
+            for name in ("same", "went on in A", "went on in B", "diverged", "rewritten")
+        }  # type: ignore[index]
+        assert found["same"] > 700
+        assert sum(found.values()) == len(both)
+    text = words(page(client, "/compare/integrity/?a=shop&b=staging"))
+    assert "no run is in both files" in text
+    assert "byte by byte" not in text
+
+
 def test_pairs_are_filtered_and_paged_and_each_leads_to_both_runs(client: Client) -> None:
     html = page(client, "/compare/runs/?a=shop&b=fork&verdict=diverged")
     rows = re.findall(r'href="(/compare/run/\?a=shop&amp;a_run=[^"]+)"', html)
