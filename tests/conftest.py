@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import shutil
+import signal
 import sqlite3
 import sys
 import tarfile
@@ -27,6 +28,11 @@ from tests import browsing, pairing, serving
 TESTS = Path(__file__).parent
 # A test asks in one snapshot what a person asks in hundreds, on a machine that may be busy.
 os.environ.setdefault("DURASCOPE_QUERY_SECONDS", "60")
+# nohup, and a shell that starts us in the background, ignore these, and whatever we start would too. A handler of ours goes on
+# ignoring them here, but is not inherited.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda _number, _frame: None)
 settings.register_profile("durascope", deadline=None)
 settings.load_profile("durascope")
 PACKED = (TESTS / "databases", TESTS.parent / "runs" / "demo" / "databases")
