@@ -53,6 +53,11 @@ OBELISK = ("old-0.38.3", "shop", "shop-early", "shop-fork", "shop-live", "shop-s
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-engines", action="store_true", help="also against other releases of the engines")
     parser.addoption("--soak", action="store_true", help="also what kills and counts for many minutes")
+    parser.addoption("--pictures", action="store_true", help="pages as a person would see them, in tests/screenshots")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    browsing.WITH_PICTURES = config.getoption("--pictures")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

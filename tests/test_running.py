@@ -105,7 +105,7 @@ def test_ended_at_any_moment_of_its_start_it_leaves_no_process(
             time.sleep(chance.uniform(0.05, 2.0))
             process.send_signal(number)
             said, errors = process.communicate(timeout=DEADLINE)
-            assert eventually(lambda: of_group(process.pid) == []), "a worker outlived it"  # noqa: B023
+            assert eventually(lambda: of_group(process.pid) == []), "a worker outlived it"
         assert "Traceback" not in errors or number == signal.SIGINT
         assert said == "" or READY.fullmatch(said)
         if number == signal.SIGTERM:
@@ -412,10 +412,13 @@ def long_watch(
 
 def is_flat(early: list[tuple[int, int, int]], late: list[tuple[int, int, int]], growth: int) -> None:
     assert len(early) == len(late) == 2
+    warm = max(
+        size for _, _, size in early
+    )  # of two that take turns by chance, one may have answered little until then
     for before, after in zip(early, late, strict=True):
         assert after[0] <= before[0] + 10, "open files"
         assert after[1] <= before[1] + 8, "threads"
-        assert after[2] <= before[2] + growth, "memory"
+        assert after[2] <= warm + growth, "memory"
         assert after[2] <= 120 * 1024
 
 
