@@ -52,6 +52,13 @@ def ran(step: str) -> None:
         file.write(f"{DBOS.workflow_id} {step}\n")
 
 
+def look(statement: str) -> object:
+    """What is recorded of this run."""
+    with closing(sqlite3.connect(FOLDER / "live.sqlite", timeout=30)) as connection:
+        ((found,),) = connection.execute(statement, (DBOS.workflow_id,)).fetchall()
+    return found
+
+
 @DBOS.step()
 def reserve() -> str:
     ran("reserve")
@@ -84,7 +91,9 @@ def ship(what: str) -> str:
 def wait_long() -> None:
     ran("wait_long")
     if not mended():
-        time.sleep(2)
+        while look("SELECT status FROM workflow_status WHERE workflow_uuid = ?") != "CANCELLED":
+            time.sleep(0.1)
+        time.sleep(1)
 
 
 @DBOS.step()
@@ -100,11 +109,8 @@ async def count(shelf: int) -> int:
 async def others_recorded(count: int) -> None:
     """Waits until so many steps of this run are recorded: what is not when the run fails counts as never done. Not for ever, since
     releases before 2.11 may lose one."""
-    steps = "SELECT count(*) FROM operation_outputs WHERE workflow_uuid = ?"
     for _ in range(300):
-        with closing(sqlite3.connect(FOLDER / "live.sqlite", timeout=30)) as connection:
-            ((recorded,),) = connection.execute(steps, (DBOS.workflow_id,)).fetchall()
-        if recorded == count:
+        if look("SELECT count(*) FROM operation_outputs WHERE workflow_uuid = ?") == count:
             return
         await asyncio.sleep(0.1)
 
