@@ -29,6 +29,7 @@ def client(unpacked: Callable[[str], Path], kept: Path, monkeypatch: pytest.Monk
 
 
 def serving(databases: dict[str, Path], state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    monkeypatch.setenv("DURASCOPE_NOW", "2026-11-22T16:00:00Z")  # of that day's instants pages show the time alone
     monkeypatch.setenv("DURASCOPE_STATE", str(state))
     monkeypatch.setenv("DURASCOPE_PATHS", "\n".join(f"{slug}={path}" for slug, path in databases.items()))
     served.cache_clear()
