@@ -23,6 +23,7 @@ SWITCHES = (
 NEEDS_CHROMIUM = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium was found")]
 # What the command serves to most browser tests: slug → database.
 SITE = {"zoo": "zoo-3.4.0", "go": "go-1.8.0", "shop": "shop", "shop-live": "shop-live", "old": "old-0.38.3"}
+WITH_PICTURES = False  # set by --pictures
 SCREENSHOTS = Path(__file__).parent / "screenshots"  # ignored by git
 
 
@@ -94,7 +95,9 @@ def _opened(browser: Browser, options: dict[str, Any]) -> tuple[Page, list[str]]
 
 
 def picture(shown: Page, name: str) -> None:
-    """For a person to look at; nothing compares it."""
+    """For a person to look at, who asked with ``--pictures``; nothing compares it."""
+    if not WITH_PICTURES:
+        return
     SCREENSHOTS.mkdir(exist_ok=True)
     shown.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 

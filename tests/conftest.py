@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import shutil
+import signal
 import sqlite3
 import sys
 import tarfile
@@ -27,18 +28,36 @@ from tests import browsing, pairing, serving
 TESTS = Path(__file__).parent
 # A test asks in one snapshot what a person asks in hundreds, on a machine that may be busy.
 os.environ.setdefault("DURASCOPE_QUERY_SECONDS", "60")
+# nohup, and a shell that starts us in the background, ignore these, and whatever we start would too. A handler of ours goes on
+# ignoring them here, but is not inherited.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda _number, _frame: None)
 settings.register_profile("durascope", deadline=None)
 settings.load_profile("durascope")
 PACKED = (TESTS / "databases", TESTS.parent / "runs" / "demo" / "databases")
 DBOS = tuple(sorted(p.name.removesuffix(".sqlite.xz") for folder in PACKED for p in folder.glob("[cgmz]*.sqlite.xz")))
 # Coverage doubles the time of what reads whole databases, and these lead through the same lines as the other two.
 UNMEASURED = {"shop-early", "shop-fork", "shop-live", "shop-staging"}
+# The files that take longest, longest first: they are begun first, so that no core is left with one of them at the end.
+LONGEST = (
+    "test_retries_in_bulk", "test_running", "test_browser_compare", "test_browser_retry", "test_browser_pages",
+    "test_browser_bulk", "test_cli_retry", "test_browser_live", "test_obelisk_retry", "test_browser_payload", "test_cli",
+    "test_browser_compare_run", "test_views", "test_parsers", "test_comparing", "test_browser_retry_live",
+    "test_browser_states", "test_browser", "test_live_dbos_retry", "test_obelisk_release", "test_api", "test_api_retry",
+    "test_hostile_values", "test_appending",
+)  # fmt: skip
 OBELISK = ("old-0.38.3", "shop", "shop-early", "shop-fork", "shop-live", "shop-staging")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-engines", action="store_true", help="also against other releases of the engines")
     parser.addoption("--soak", action="store_true", help="also what kills and counts for many minutes")
+    parser.addoption("--pictures", action="store_true", help="pages as a person would see them, in tests/screenshots")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    browsing.WITH_PICTURES = config.getoption("--pictures")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -56,6 +75,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ):
             if item.get_closest_marker(marker) and not config.getoption(flag):
                 item.add_marker(pytest.mark.skip(reason=f"{what}: tests/run {flag}"))
+    places = {f"{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def packed(name: str) -> Path:

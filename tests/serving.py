@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-m", "inspector.cli")
 READY = re.compile(r"Durascope serves .* at (http://\S+/)\n")
-DEADLINE = 30.0
+DEADLINE = 60.0  # seconds that anything may take, on a machine that does much else
 
 
 @dataclass(frozen=True)

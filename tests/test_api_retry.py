@@ -292,7 +292,7 @@ def test_our_own_jobs_are_a_database_like_any_other(get: Asker, post: Poster, se
     finished(get, post("/api/v1/retries/", several("n1"), expect=202)["job"]["href"])
     for process in waking._started:
         process.wait()
-    assert eventually(lambda: "durascope-jobs" in [database.slug for database in served().databases()], 5)
+    assert eventually(lambda: "durascope-jobs" in [database.slug for database in served().databases()])
     (run,) = get("/api/v1/databases/durascope-jobs/runs/", root="true")["runs"]
     assert (run["id"], run["status"]) == ("job-1", "succeeded")
 

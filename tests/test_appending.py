@@ -51,7 +51,7 @@ stopped = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.readline(), stopped.set()), daemon=True).start()
 count = 0
 print("writing", flush=True)
-while not stopped.is_set():
+while not count or not stopped.is_set():
     connection.execute("INSERT INTO tick (text) VALUES ('engine')")
     count += 1
 print(count, flush=True)
@@ -443,6 +443,7 @@ def test_nothing_is_appended_for_somebody_who_is_gone(
     process.stdin.write(request)
     process.stdin.close()
     while not (folder / "inside").exists():
+        assert process.poll() is None
         time.sleep(0.005)
     process.stdout.close()
     (folder / "go").touch()

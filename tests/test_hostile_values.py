@@ -23,6 +23,8 @@ from runs.errors import DurascopeError
 from runs.filters import Filter
 from runs.sources.sqlite import SqliteSource
 
+pytestmark = pytest.mark.no_cover  # the same lines again and again
+
 Unpacked = Callable[[str], Path]
 ZOO, SHOP = "zoo-3.4.0", "shop-early"
 CRAWLED = 40  # pages of a crawl

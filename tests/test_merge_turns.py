@@ -43,6 +43,7 @@ def test_databases_whose_turn_cannot_have_come_are_not_asked(unpacked: Unpacked)
         merged_runs([*older, zoo], Filter(), None, 60, newest)
 
 
+@pytest.mark.no_cover  # the same lines again and again
 @pytest.mark.parametrize("where", [Filter(), Filter(root=True), Filter(statuses=frozenset({Status.FAILED}))])
 def test_every_page_is_the_same_as_when_all_are_asked(unpacked: Unpacked, where: Filter) -> None:
     names = ("zoo-3.4.0", "shop-early", "mini-1.13.0", "mini-3.4.0", "shop-staging")

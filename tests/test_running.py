@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from runs import catalogue
 from tests import bulk
-from tests.serving import COMMAND, READY, Served, environment, eventually, run, served
+from tests.serving import COMMAND, DEADLINE, READY, Served, environment, eventually, run, served
 from tests.test_full_disk import Disk, disk  # noqa: F401 - a fixture
 from tests.wire import answer_on, connected, request
 
@@ -77,11 +77,18 @@ def temporary(tmp_path: Path) -> Path:
     return folder
 
 
-def start(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *arguments, "--port", "0"], cwd=cwd, env=environment(**variables), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+@contextmanager
+def started(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """The command, of whose start nothing is awaited; whatever is left of it afterwards is killed."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments], env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 # Signals
@@ -93,11 +100,12 @@ def test_ended_at_any_moment_of_its_start_it_leaves_no_process(
 ) -> None:
     chance = random.Random(20261122 + number)
     for command in (["serve", str(unpacked("zoo-3.4.0"))], ["demo"]):
-        process = start(*command, TMPDIR=str(temporary), DURASCOPE_STATE=str(tmp_path / "state"))
-        time.sleep(chance.uniform(0.05, 2.0))
-        process.send_signal(number)
-        said, errors = process.communicate(timeout=30)
-        assert eventually(lambda: of_group(process.pid) == []), "a worker outlived it"  # noqa: B023
+        state = str(tmp_path / "state")
+        with started(*command, "--port", "0", TMPDIR=str(temporary), DURASCOPE_STATE=state) as process:
+            time.sleep(chance.uniform(0.05, 2.0))
+            process.send_signal(number)
+            said, errors = process.communicate(timeout=DEADLINE)
+            assert eventually(lambda: of_group(process.pid) == []), "a worker outlived it"
         assert "Traceback" not in errors or number == signal.SIGINT
         assert said == "" or READY.fullmatch(said)
         if number == signal.SIGTERM:
@@ -162,11 +170,11 @@ def test_a_port_is_free_again_as_soon_as_it_has_ended_however_it_ended(unpacked:
         assert durascope.get("/").status == 200
         os.killpg(durascope.process.pid, signal.SIGKILL)
         durascope.stop()
-    taken = start("serve", str(unpacked("mini-2.0.0")), "--port", port)
-    assert taken.stdout is not None
-    line = taken.stdout.readline()
-    taken.terminate()
-    taken.communicate(timeout=30)
+    with started("serve", str(unpacked("mini-2.0.0")), "--port", port) as taken:
+        assert taken.stdout is not None
+        line = taken.stdout.readline()
+        taken.terminate()
+        taken.communicate(timeout=DEADLINE)
     assert READY.fullmatch(line)
 
 
@@ -404,10 +412,13 @@ def long_watch(
 
 def is_flat(early: list[tuple[int, int, int]], late: list[tuple[int, int, int]], growth: int) -> None:
     assert len(early) == len(late) == 2
+    warm = max(
+        size for _, _, size in early
+    )  # of two that take turns by chance, one may have answered little until then
     for before, after in zip(early, late, strict=True):
         assert after[0] <= before[0] + 10, "open files"
         assert after[1] <= before[1] + 8, "threads"
-        assert after[2] <= before[2] + growth, "memory"
+        assert after[2] <= warm + growth, "memory"
         assert after[2] <= 120 * 1024
 
 

@@ -66,6 +66,7 @@ def long_run(path: Path, steps: int) -> str:
     return "wf-long"
 
 
+@pytest.mark.no_cover  # the same lines again and again
 def test_a_long_run_is_shown_in_windows_with_what_failed_in_view(serve: Serve, fresh: Callable[[str], Path]) -> None:
     path = fresh("mini-3.4.0")
     run_id = long_run(path, 10_000)

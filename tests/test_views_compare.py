@@ -29,6 +29,7 @@ def client(unpacked: Callable[[str], Path], kept: Path, monkeypatch: pytest.Monk
 
 
 def serving(databases: dict[str, Path], state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    monkeypatch.setenv("DURASCOPE_NOW", "2026-11-22T16:00:00Z")  # of that day's instants pages show the time alone
     monkeypatch.setenv("DURASCOPE_STATE", str(state))
     monkeypatch.setenv("DURASCOPE_PATHS", "\n".join(f"{slug}={path}" for slug, path in databases.items()))
     served.cache_clear()
@@ -104,6 +105,23 @@ def test_a_rewritten_past_is_an_alarm_on_the_page_with_the_place(
         assert 'role="alert"' in html
         assert "The recorded past differs. 1 run rewritten." in words(html)
         assert run in page(client, "/compare/integrity/?a=a&b=b")
+
+
+def test_the_past_is_compared_of_runs_that_are_in_both_and_of_no_others(
+    client: Client, unpacked: Callable[[str], Path]
+) -> None:
+    both = ids(unpacked("shop")) & ids(unpacked("shop-fork"))
+    for match in ("auto", "input"):  # however runs were matched
+        text = words(page(client, f"/compare/integrity/?a=shop&b=fork&match={match}"))
+        found = {
+            name: int(re.search(rf"{name} (\d+)", text)[1])
+            for name in ("same", "went on in A", "went on in B", "diverged", "rewritten")
+        }  # type: ignore[index]
+        assert found["same"] > 700
+        assert sum(found.values()) == len(both)
+    text = words(page(client, "/compare/integrity/?a=shop&b=staging"))
+    assert "no run is in both files" in text
+    assert "byte by byte" not in text
 
 
 def test_pairs_are_filtered_and_paged_and_each_leads_to_both_runs(client: Client) -> None:

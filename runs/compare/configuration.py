@@ -1,6 +1,6 @@
 """Schema and configuration of both files side by side: revision, tables and columns, deployments, versions, queues, schedules."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from runs.compare.records import Setting
@@ -9,7 +9,7 @@ from runs.sources.base import Columns
 
 # What of a section is configuration; the rest (counts, instants, the newest run) changes by itself.
 _CONFIGURED: Mapping[str, tuple[str, ...]] = {
-    "components": ("type", "version", "functions", "deployment status"),
+    "components": ("type", "version", "functions"),
     "crons": (),
     "deployments": ("status", "stored by", "description"),
     "migrations": ("name",),
@@ -52,10 +52,19 @@ def _settings(described: Described, both: Collection[str]) -> dict[tuple[str, st
         if (configured := _CONFIGURED.get(section.key)) is None:
             continue
         places = [place for place, column in enumerate(section.columns) if column in configured]
-        for row in section.rows:
+        for row in _in_force(section):
             words = [f"{section.columns[place]} {text}" for place in places if (text := _text(row[place]))]
             found[section.key, _text(row[0])] = ", ".join(words) or _THERE
     return found
+
+
+def _in_force(section: Section) -> Sequence[tuple[Cell, ...]]:
+    """A component is listed for every deployment that had it: those of the active one, else of the newest, the first."""
+    if section.key != "components" or not section.rows:
+        return section.rows
+    deployment, status = section.columns.index("deployment"), section.columns.index("deployment status")
+    active = next((row for row in section.rows if row[status] == "active"), section.rows[0])
+    return [row for row in section.rows if row[deployment] == active[deployment]]
 
 
 def _text(cell: Cell) -> str:

@@ -215,7 +215,15 @@ class _Made:
             outside_b=lone["b", Presence.OUTSIDE],
             ambiguous=lone["a", Presence.AMBIGUOUS] + lone["b", Presence.AMBIGUOUS],
             scheduled=lone["a", Presence.SCHEDULED] + lone["b", Presence.SCHEDULED],
+            pasts=self._pasts(),
         )
+
+    def _pasts(self) -> dict[Verdict, int]:
+        related = self.related
+        if not related.shared:
+            return {}
+        found = Counter(parting.verdict for parting in related.partings.values())
+        return {Verdict.SAME: related.shared - found.total(), **found}
 
     def _notes(self) -> Iterator[str]:
         a, b = self.a, self.b

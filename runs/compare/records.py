@@ -100,7 +100,8 @@ class Side:
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Runs, never events. ``by`` has every rung; ``verdicts`` every verdict; ``ambiguous`` and ``scheduled`` count runs of both
-    sides."""
+    sides. ``pasts`` are of the runs that both files recorded, however runs were matched: what became of the past that they
+    share; empty where none is in both."""
 
     matched: int
     by: dict[Rung, int]
@@ -111,6 +112,7 @@ class Counts:
     outside_b: int
     ambiguous: int
     scheduled: int
+    pasts: dict[Verdict, int]
 
 
 @dataclass(frozen=True, slots=True)

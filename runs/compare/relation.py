@@ -3,7 +3,7 @@ they differ, the recorded events themselves decide.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from runs.clock import MICROSECOND, from_epoch_us, rfc3339, to_epoch_us
@@ -37,10 +37,11 @@ class Parting:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """The relation of two databases. ``partings`` are of the shared runs that are not the same, by id. ``apart``: runs that are
-    called the same but have nothing in common: they were created twice."""
+    """The relation of two databases. ``shared`` counts the runs that are in both, ``partings`` are of those that are not the
+    same, by id. ``apart``: runs that are called the same but have nothing in common: they were created twice."""
 
     relation: Relation
+    shared: int
     evidence: tuple[str, ...]
     notes: tuple[str, ...]
     alike_until: int | None
@@ -85,6 +86,7 @@ def relate(a: Reading, b: Reading, a_marks: MarksOf, b_marks: MarksOf, progress:
     alike_until = _alike_until(a, b, shared, partings, (*of_a.new, *of_b.new))
     return Related(
         relation=relation,
+        shared=len(shared),
         evidence=tuple(_evidence(len(shared), partings, of_a, of_b, alike_until)),
         notes=tuple(_notes(a, b, of_a, of_b, partings, relation)),
         alike_until=alike_until,
@@ -99,7 +101,7 @@ def relate(a: Reading, b: Reading, a_marks: MarksOf, b_marks: MarksOf, progress:
 def unrelated(why: str) -> Related:
     """Two databases of which only distributions can be compared."""
     nothing = Lead(0, 0, 0, None)
-    return Related(Relation.INDEPENDENT, (why,), (), None, nothing, nothing, {}, (), apart=True)
+    return Related(Relation.INDEPENDENT, 0, (why,), (), None, nothing, nothing, {}, (), apart=True)
 
 
 def parting(a: Sequence[Mark], b: Sequence[Mark]) -> Parting:
@@ -286,7 +288,7 @@ def _independent(a: Reading, b: Reading, partings: Mapping[str, Parting]) -> Rel
         empty = " and ".join(name for name, side in (("A", a), ("B", b)) if not side.runs)
         why = f"{empty} {'hold' if ' ' in empty else 'holds'} no run."
     found = unrelated(why)
-    return Related(found.relation, found.evidence, (), None, found.a_lead, found.b_lead, partings, (), apart=True)
+    return replace(found, partings=partings)
 
 
 def _evidence(

@@ -26,7 +26,7 @@ from runs.sources.base import Params, Value
 
 FOLDER = "comparisons"
 SUFFIX = ".comparison"
-FORMAT = 2  # of these files: one more where it changes
+FORMAT = 3  # of these files: one more where it changes
 MOST_FILES, MOST_BYTES = 200, 2_000_000_000  # of comparisons and of what was read for them
 
 _SCHEMA = """

@@ -191,8 +191,8 @@ def integrity(request: HttpRequest) -> HttpResponse:
     """``GET /compare/integrity/``: whether the past that both share is the same."""
 
     def more(kept: Kept) -> dict[str, object]:
-        counted = kept.comparison.counts.verdicts
-        return {"pasts": [(verdict, counted.get(verdict, 0), meaning) for verdict, meaning in PASTS]}
+        found = kept.comparison.counts.pasts
+        return {"pasts": [(verdict, found.get(verdict, 0), meaning) for verdict, meaning in PASTS if found]}
 
     return _page(request, "integrity", "runs/compare_integrity.html", more)
 
