@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import runs
 from runs import clock, errors
@@ -23,17 +22,16 @@ from runs.catalogue import Database
 from runs.compare.configuration import Described
 from runs.compare.readings import keep, kept_at, load
 from runs.engines.base import Engine
-from runs.errors import DurascopeError, QueryTooSlow, RunNotFound, Unreadable
+from runs.errors import DurascopeError, QueryTooSlow, Unreadable
 from runs.filters import Filter
 from runs.records import Body, Digests, Mark, RunDigest, StepSample
 from runs.sources.sqlite import SqliteSource
 
-T = TypeVar("T")
 Progress = Callable[[str, int, int], None]  # stage, done, of how many (0: not known); raises to stop
 
 FIRST, MOST = 500, 20_000  # runs of a part: the first, and the largest
 PART_SECONDS = 0.4  # what a part should take; what reads longer than a query may is read in smaller ones
-AT_ONCE = 500  # inputs or marks that are asked for at once
+AT_ONCE = 500  # inputs that are asked for at once
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "runs.compare.reading")
 _TICK = 0.1  # seconds between two looks at how far the processes are
 
@@ -145,22 +143,16 @@ def read_both(a: Database, b: Database, folder: Path, progress: Progress) -> tup
     return first, first if same else _loaded(files[b.source.place], first)
 
 
-def marks(database: Database, run_ids: Sequence[str]) -> dict[str, tuple[Mark, ...]]:
-    """The unchanging events of these runs; runs that are gone by now are absent. Raises Unreadable."""
-
-    def one(engine: Engine, ids: Sequence[str]) -> dict[str, tuple[Mark, ...]]:
-        found = {}
-        until = time.monotonic() + PART_SECONDS
-        for run_id in ids:
-            try:
-                found[run_id] = engine.marks(run_id)
-            except RunNotFound:
-                found[run_id] = ()
-            if time.monotonic() > until:
-                break
-        return found
-
-    return {run_id: each for part in _in_turns(database, run_ids, one) for run_id, each in part.items() if each}
+def marks(database: Database, run_ids: Sequence[str]) -> Mapping[str, tuple[Mark, ...]]:
+    """The unchanging events of these runs, in one snapshot where it is not too slow; runs that are gone by now are absent. Raises
+    Unreadable."""
+    try:
+        return database.read(lambda engine: engine.marks(run_ids))
+    except QueryTooSlow:
+        if len(run_ids) == 1:
+            raise
+        half = len(run_ids) // 2
+        return {**marks(database, run_ids[:half]), **marks(database, run_ids[half:])}
 
 
 def inputs(database: Database, run_ids: Sequence[str]) -> Iterator[tuple[str, Body]]:
@@ -168,17 +160,6 @@ def inputs(database: Database, run_ids: Sequence[str]) -> Iterator[tuple[str, Bo
     for start in range(0, len(run_ids), AT_ONCE):
         some = run_ids[start : start + AT_ONCE]
         yield from database.read(lambda engine, some=some: engine.inputs(some)).items()  # type: ignore[misc]
-
-
-def _in_turns(
-    database: Database, ids: Sequence[str], work: Callable[[Engine, Sequence[str]], dict[str, T]]
-) -> Iterator[dict[str, T]]:
-    done = 0
-    while done < len(ids):
-        some = ids[done : done + AT_ONCE]
-        found = database.read(lambda engine, some=some: work(engine, some))  # type: ignore[misc]
-        done += len(found)
-        yield found
 
 
 def _timed(engine: Engine, after: str, limit: int) -> tuple[Digests, float]:

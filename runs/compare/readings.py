@@ -14,7 +14,7 @@ from runs.records import ErrorSummary, RunDigest, Status, StepSample
 from runs.sources import own
 from runs.sources.base import Value
 
-FORMAT = 1  # of these files, and of what digests are made of: one more where either changes
+FORMAT = 2  # of these files, and of what digests are made of: one more where either changes
 SUFFIX = ".reading"
 
 _PLAIN = (

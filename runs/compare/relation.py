@@ -14,7 +14,10 @@ from runs.wording import plural
 
 MarksOf = Callable[[Sequence[str]], Mapping[str, tuple[Mark, ...]]]
 
-AT_ONCE = 200  # runs whose events are held at once
+AT_ONCE, EVENTS = (
+    200,
+    5000,
+)  # runs whose events are read at once, and how many events these are, but for those of the last
 MOST_REWRITES = 1000  # that are told one by one; all of them are pairs
 _BEGUN = frozenset({Status.RUNNING, Status.WAITING, Status.RETRYING, Status.PAUSED})
 
@@ -185,8 +188,8 @@ def _partings(
             found = _by_progress(one, two)
             if found.verdict is not Verdict.SAME:
                 yield run_id, found
-    for start in range(0, len(differing), AT_ONCE):
-        some = differing[start : start + AT_ONCE]
+    done = 0
+    for some in _in_parts(differing, lambda run_id: max(a.runs[run_id].events, b.runs[run_id].events)):
         of_a, of_b = a_marks(some), b_marks(some)
         for run_id in some:
             one, two = a.runs[run_id], b.runs[run_id]
@@ -199,7 +202,22 @@ def _partings(
                 found = _by_progress(one, two)
             if found.verdict is not Verdict.SAME:
                 yield run_id, found
-        progress("looking at what differs", start + len(some), len(differing))
+        done += len(some)
+        progress("looking at what differs", done, len(differing))
+
+
+def _in_parts(run_ids: Sequence[str], events: Callable[[str], int]) -> Iterator[list[str]]:
+    """The runs in the same order, as many at once as may be read in a moment."""
+    part: list[str] = []
+    held = 0
+    for run_id in run_ids:
+        part.append(run_id)
+        held += events(run_id)
+        if len(part) >= AT_ONCE or held >= EVENTS:
+            yield part
+            part, held = [], 0
+    if part:
+        yield part
 
 
 def _by_progress(a: RunDigest, b: RunDigest) -> Parting:
