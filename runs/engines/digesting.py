@@ -138,4 +138,8 @@ class Samples:
         numbers[2] += retried
 
     def all(self) -> dict[str, StepSample]:
-        return {name: StepSample(durations, *numbers) for name, (durations, numbers) in sorted(self.found.items())}
+        return {
+            name: StepSample(durations, *numbers)
+            for name, (durations, numbers) in sorted(self.found.items())
+            if numbers[0]
+        }

@@ -225,7 +225,8 @@ class _Part:
         settled, ended = head.settled, head.ended
         if end is not None and ended:
             newest = end if newest is None or end > newest else newest
-        content, rest = found.content.digest(), found.rest.digest()
+        content = found.content.digest()
+        found.rest.add((head.created, settled, ended, content))
         return RunDigest(
             id=head.id,
             workflow=head.workflow,
@@ -235,7 +236,7 @@ class _Part:
             duration=self._duration(head, found, made, end),
             events=1 + found.events + bool(settled) + bool(ended),
             last_at=None if newest is None else newest * 1000,
-            history=digest_of(head.created, settled, ended, content, rest),
+            history=found.rest.digest(),
             content=digest_of(head.called, head.status if status.finished else None, ended[1:3], content),
             input=head.input,
             parent=head.parent,
