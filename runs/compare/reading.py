@@ -15,6 +15,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import runs
@@ -37,7 +38,7 @@ COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "runs.compare.reading")
 _TICK = 0.1  # seconds between two looks at how far the processes are
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
     """All runs of a database by id, and their steps by name. ``fingerprint`` is the file's when reading began.
 
@@ -50,12 +51,12 @@ class Reading:
     runs: Mapping[str, RunDigest]
     steps: Mapping[str, StepSample]
 
-    @property
+    @cached_property
     def first_at(self) -> int | None:
         """When the first run was created."""
         return min((run.created_at for run in self.runs.values()), default=None)
 
-    @property
+    @cached_property
     def last_at(self) -> int | None:
         """The newest instant recorded."""
         return max((max(run.last_at or run.created_at, run.created_at) for run in self.runs.values()), default=None)
