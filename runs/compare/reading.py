@@ -72,11 +72,13 @@ class _Steps:
     retried: int = 0
 
 
-def describe(database: Database) -> tuple[str, str, Described]:
-    """The engine's slug and label, and what the database says of itself. Raises Unreadable, UnknownSchema among it."""
+def describe(database: Database, *, sections: bool = True) -> tuple[str, str, Described]:
+    """The engine's slug and label, and what the database says of itself, of its schema alone without ``sections``. Raises
+    Unreadable, UnknownSchema among it."""
 
     def work(engine: Engine) -> tuple[str, str, Described]:
-        return engine.slug, engine.label, Described(engine.revision(), engine.reader.tables, engine.sections())
+        told = engine.sections() if sections else ()
+        return engine.slug, engine.label, Described(engine.revision(), engine.reader.tables, told)
 
     with naming(database):
         return database.read(work)
@@ -93,15 +95,14 @@ def naming(database: Database) -> Iterator[None]:
 
 
 def read(database: Database, progress: Progress) -> Reading:
-    """All of a database, here and now. Raises Unreadable."""
+    """All of a small database, here and now: how much there is to read is not counted first. Raises Unreadable."""
     fingerprint, began_at = database.source.fingerprint(), _now()
     found: dict[str, RunDigest] = {}
     steps: dict[str, _Steps] = {}
-    total = _total(database)
     for part in parts(database):
         found.update((run.id, run) for run in part.runs)
         _collect(steps, part.steps)
-        progress("reading", len(found), max(total, len(found)))
+        progress("reading", len(found), 0)
     changed = database.source.fingerprint() != fingerprint
     if changed:
         found = {run.id: run for run in found.values() if run.created_at <= began_at}
