@@ -274,6 +274,32 @@ def test_a_debounced_run_gets_its_input_when_it_is_due(fresh: Callable[[str], Pa
     assert [mark.position for mark in later] == ["created", "input"]
 
 
+@pytest.mark.parametrize(
+    "name", ["function_name", "output", "error", "child_workflow_id", "serialization", "completed_at_epoch_ms"]
+)
+def test_what_is_stored_counts_as_it_is_stored(fresh: Callable[[str], Path], name: str) -> None:
+    """Bytes that are no UTF-8, the same digits as a number and as text, nothing and an empty text: each is another past."""
+    path = fresh("mini-3.4.0")
+    row, run_id = sql(path, "SELECT rowid, workflow_uuid FROM operation_outputs ORDER BY rowid LIMIT 1")[0]
+    values = [
+        "CAST(x'61ff' AS TEXT)",
+        "CAST(x'61fe' AS TEXT)",
+        "''",
+        "'7x'",
+        *(["NULL"] if name != "function_name" else []),
+    ]
+    if name.endswith("_ms"):
+        values = ["NULL", "7", "7.5", "'7x'", "''"]
+    seen = []
+    for value in values:
+        sql(path, f"UPDATE operation_outputs SET {name} = {value} WHERE rowid = {row}")
+        seen.append(histories(path))
+    assert len({each[run_id] for each in seen}) == len(values)
+    assert {tuple(history for each, history in sorted(found.items()) if each != run_id) for found in seen} == {
+        tuple(history for each, history in sorted(seen[0].items()) if each != run_id)
+    }
+
+
 def test_large_bodies_count_to_their_last_byte(fresh: Callable[[str], Path]) -> None:
     path = fresh(ZOO)
     (run_id, number) = sql(
