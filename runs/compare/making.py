@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -67,9 +68,14 @@ def small(a: Database, b: Database) -> bool:
 def compare(a: Database, b: Database, options: Options, folder: Path, progress: Progress) -> Kept:
     """Compares two databases and keeps what was found. Raises Unreadable, UnknownSchema among it, where one can't be read,
     BadFilter for a path that is none, and whatever ``progress`` raises to stop it."""
+    at_once = small(a, b)
+    with nullcontext() if at_once else reading.uncollected():
+        return _compared(a, b, options, folder, progress, at_once=at_once)
+
+
+def _compared(a: Database, b: Database, options: Options, folder: Path, progress: Progress, *, at_once: bool) -> Kept:
     path = kept_at(folder, a, b, options)
     told = reading.describe(a), reading.describe(b)
-    at_once = small(a, b)
     read = (_read_here if at_once else partial(reading.read_both, folder=folder))(a, b, progress=progress)
     one, other = (_Whole(database, *said, found) for database, said, found in zip((a, b), told, read, strict=True))
     made = _Made(one, other, options, AT_ONCE if at_once else IN_THE_BACKGROUND, progress)
@@ -84,7 +90,7 @@ def glance(a: Database, b: Database, options: Options) -> Comparison:
     is compared. Raises as ``compare``."""
 
     def side(database: Database) -> _Whole:
-        told = reading.describe(database, sections=False)
+        told = reading.describe(database, configuration=False)
         with reading.naming(database):
             return _Whole(database, *told, reading.read(database, _quietly))
 

@@ -126,6 +126,9 @@ class Engine(Protocol):
     def sections(self) -> tuple[Section, ...]:
         """What the database says beside its runs: workflows, queues, schedules, versions, deployments, components, migrations."""
 
+    def configuration(self) -> tuple[Section, ...]:
+        """Those of the sections that say how it is set up, not what ran."""
+
 
 def latest(*instants: datetime | None) -> datetime | None:
     """The newest of the instants that are known."""

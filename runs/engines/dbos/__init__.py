@@ -195,6 +195,9 @@ class Dbos:
     def sections(self) -> tuple[Section, ...]:
         return sections.sections(self._snapshot)
 
+    def configuration(self) -> tuple[Section, ...]:
+        return sections.configuration(self._snapshot)
+
     def plan(self, run_id: str, options: Options) -> RetryPlan:
         return retry.plan(self._snapshot, run_id, options)
 
