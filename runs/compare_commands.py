@@ -50,8 +50,8 @@ def compare_fleet(a: str, b: str, options: Options, form: str, fail_on: Sequence
             row["summary"] = f"could not be compared: {said.problem}"
             code = NOT_COMPARED
         else:
-            findings_ = [{"condition": finding.condition, "found": list(finding.found)} for finding in said.findings]
-            row |= {"relation": said.relation, "summary": said.summary, "findings": findings_}
+            failed = [{"condition": finding.condition, "found": list(finding.found)} for finding in said.findings]
+            row |= {"relation": said.relation, "summary": said.summary, "findings": failed}
             code = max(code, FAILS if said.findings else HOLDS)
         rows.append(row)
     if form == "json":
