@@ -5,14 +5,16 @@ Every text of a database is written with its control characters escaped: it must
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from runs import comparing
 from runs.catalogue import Catalogue, Database, only
 from runs.clock import MICROSECOND
-from runs.compare import words
+from runs.compare import fleet, making, words
 from runs.compare.failing import Finding, findings
+from runs.compare.fleet import Told
 from runs.compare.records import Change, Comparison, ErrorGroup, Group, Options, Rate, Relation
 from runs.compare.shapes import comparison_object
 from runs.errors import DurascopeError
@@ -39,10 +41,19 @@ def compare_fleet(a: str, b: str, options: Options, form: str, fail_on: Sequence
     """Prints a table of relations of the databases of two folders, matched by name. The exit code is the worst of all."""
     ours, theirs = ({database.slug: database for database in Catalogue((spec,)).databases()} for spec in (a, b))
     code, rows = HOLDS, []
-    for name in sorted(ours.keys() | theirs.keys()):
-        row, answer = _fleet_row(name, ours.get(name), theirs.get(name), options, fail_on)
+    for name, said in _fleet_rows(ours, theirs, options, fail_on):
+        row: dict[str, object] = {"database": name, "relation": None, "summary": "", "findings": []}
+        if isinstance(said, str):
+            row["summary"] = f"only in {said}"
+            code = max(code, FAILS if "missing" in fail_on else HOLDS)
+        elif said.problem:
+            row["summary"] = f"could not be compared: {said.problem}"
+            code = NOT_COMPARED
+        else:
+            failed = [{"condition": finding.condition, "found": list(finding.found)} for finding in said.findings]
+            row |= {"relation": said.relation, "summary": said.summary, "findings": failed}
+            code = max(code, FAILS if said.findings else HOLDS)
         rows.append(row)
-        code = max(code, answer)
     if form == "json":
         print(json.dumps({"databases": rows}, ensure_ascii=False, indent=2))
     else:
@@ -53,25 +64,29 @@ def compare_fleet(a: str, b: str, options: Options, form: str, fail_on: Sequence
     return code
 
 
-def _fleet_row(
-    name: str, a: Database | None, b: Database | None, options: Options, fail_on: Sequence[str]
-) -> tuple[dict[str, object], int]:
-    row: dict[str, object] = {"database": name, "relation": None, "summary": "", "findings": []}
-    if a is None or b is None:
-        row["summary"] = f"only in {'A' if b is None else 'B'}"
-        return row, FAILS if "missing" in fail_on else HOLDS
+def _fleet_rows(
+    ours: Mapping[str, Database], theirs: Mapping[str, Database], options: Options, fail_on: Sequence[str]
+) -> Iterator[tuple[str, Told | str]]:
+    """Each name, and what is said of its two databases, or which of A and B has it alone. Large ones are compared here, one after
+    another, and kept."""
+    pairs = {name: (ours[name], theirs[name]) for name in sorted(ours.keys() & theirs.keys())}
+    small = {name for name, pair in pairs.items() if making.small(*pair)}
+    quick = fleet.told_of([pairs[name] for name in pairs if name in small], options, fail_on)
+    with closing(quick):
+        for name in sorted(ours.keys() | theirs.keys()):
+            if name not in pairs:
+                yield name, "A" if name in ours else "B"
+            elif name in small:
+                yield name, next(quick)
+            else:
+                yield name, _told(*pairs[name], options, fail_on)
+
+
+def _told(a: Database, b: Database, options: Options, fail_on: Sequence[str]) -> Told:
     try:
-        found = comparing.compare_now(a, b, options, lambda *_: None).comparison
+        return fleet.told(comparing.compare_now(a, b, options, lambda *_: None).comparison, fail_on)
     except DurascopeError as problem:
-        row["summary"] = f"could not be compared: {problem}"
-        return row, NOT_COMPARED
-    checked = [finding for finding in findings(found, fail_on) if finding.found]
-    row |= {
-        "relation": found.relation.value,
-        "summary": f"{words.relation(found)} {words.summary(found)}".strip(),
-        "findings": [{"condition": finding.condition, "found": list(finding.found)} for finding in checked],
-    }
-    return row, FAILS if checked else HOLDS
+        return Told(problem=str(problem))
 
 
 def _progress() -> Callable[[str, int, int], None]:

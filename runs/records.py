@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -324,9 +324,8 @@ class Relatives:
     forks: tuple[Run, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunDigest:
-    """A run as comparing two databases sees it: small, so that all runs of two databases fit into memory.
+class RunDigest(NamedTuple):
+    """A run as comparing two databases sees it: small, so that all runs of two databases fit into memory, and soon made.
 
     Instants and ``duration`` (as Run.duration) are microseconds, instants since 1970. ``history`` (16 bytes) is a digest of the
     part that an engine never changes once it is written: two runs with equal ones have equal ``Mark``s; ``events`` counts these

@@ -140,7 +140,7 @@ def test_a_digest_says_what_the_run_says(unpacked: Unpacked, name: str) -> None:
 def test_marks_are_what_is_stored_and_equal_where_histories_are(unpacked: Unpacked, name: str) -> None:
     path = unpacked(name)
     found = digests(path)
-    marks: dict[str, tuple[Mark, ...]] = read(path, lambda engine: {run_id: engine.marks(run_id) for run_id in found})
+    marks: dict[str, tuple[Mark, ...]] = read(path, lambda engine: engine.marks(found))
     ended = set(column(path, "SELECT workflow_uuid FROM workflow_status WHERE status IN ('SUCCESS', 'ERROR')"))
     digest_sets = set()
     for run_id, its in marks.items():
@@ -170,8 +170,7 @@ def test_contents_are_of_exactly_the_payloads_of_a_run_and_its_steps(unpacked: U
             assert inputs == ({run.id: engine.payload(run.id, "run.input")} if run.input else {})
         with pytest.raises(RunNotFound):
             engine.contents("no such run")
-        with pytest.raises(RunNotFound):
-            engine.marks("no such run")
+        assert engine.marks(["no such run"]) == {}
 
     read(unpacked(name), work)
 
@@ -267,12 +266,38 @@ def test_a_debounced_run_gets_its_input_when_it_is_due(fresh: Callable[[str], Pa
     before = histories(path)
     sql(path, "UPDATE workflow_input SET inputs = 'other' WHERE workflow_uuid = ?", run_id)
     assert not altered(before, path)
-    first = read(path, lambda engine: engine.marks(run_id))
+    first = read(path, lambda engine: engine.marks([run_id])[run_id])
     sql(path, "UPDATE workflow_status SET status = 'ENQUEUED' WHERE workflow_uuid = ?", run_id)
     assert [mark.position for mark in first] == ["created"]
-    later = read(path, lambda engine: engine.marks(run_id))
+    later = read(path, lambda engine: engine.marks([run_id])[run_id])
     assert later[: len(first)] == first
     assert [mark.position for mark in later] == ["created", "input"]
+
+
+@pytest.mark.parametrize(
+    "name", ["function_name", "output", "error", "child_workflow_id", "serialization", "completed_at_epoch_ms"]
+)
+def test_what_is_stored_counts_as_it_is_stored(fresh: Callable[[str], Path], name: str) -> None:
+    """Bytes that are no UTF-8, the same digits as a number and as text, nothing and an empty text: each is another past."""
+    path = fresh("mini-3.4.0")
+    row, run_id = sql(path, "SELECT rowid, workflow_uuid FROM operation_outputs ORDER BY rowid LIMIT 1")[0]
+    values = [
+        "CAST(x'61ff' AS TEXT)",
+        "CAST(x'61fe' AS TEXT)",
+        "''",
+        "'7x'",
+        *(["NULL"] if name != "function_name" else []),
+    ]
+    if name.endswith("_ms"):
+        values = ["NULL", "7", "7.5", "'7x'", "''"]
+    seen = []
+    for value in values:
+        sql(path, f"UPDATE operation_outputs SET {name} = {value} WHERE rowid = {row}")
+        seen.append(histories(path))
+    assert len({each[run_id] for each in seen}) == len(values)
+    assert {tuple(history for each, history in sorted(found.items()) if each != run_id) for found in seen} == {
+        tuple(history for each, history in sorted(seen[0].items()) if each != run_id)
+    }
 
 
 def test_large_bodies_count_to_their_last_byte(fresh: Callable[[str], Path]) -> None:
@@ -338,7 +363,7 @@ def test_a_run_with_very_many_steps_has_the_same_digest_in_every_part(fresh: Cal
     before = histories(path)
     sql(path, "UPDATE operation_outputs SET output = 'other' WHERE workflow_uuid = ? AND function_id = 15000", first)
     assert altered(before, path) == {first}
-    marks = read(path, lambda engine: engine.marks(first))
+    marks = read(path, lambda engine: engine.marks([first])[first])
     assert sum(mark.name == "many" for mark in marks) == 20000
 
 

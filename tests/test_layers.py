@@ -74,7 +74,8 @@ def test_only_sources_open_databases(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_nothing_is_unpickled_or_evaluated(path: Path) -> None:
     unsafe = {"pickle", "_pickle", "cPickle", "jsonpickle", "dill", "cloudpickle", "marshal", "shelve"}
-    assert not [name for _, name in imported(path) if name.partition(".")[0] in unsafe]
+    writing = "marshal.dumps"  # by its full name: what writes can't read
+    assert not [name for _, name in imported(path) if name.partition(".")[0] in unsafe and name != writing]
     calls = [
         node.func.id
         for node in ast.walk(ast.parse(path.read_text()))

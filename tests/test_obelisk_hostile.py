@@ -186,7 +186,7 @@ def test_a_file_of_037_or_earlier_is_read_as_far_as_it_is_understood(
                 each.name for slot in slots for each in (slot.input, slot.output, slot.error) if each
             }
             assert contents["run.input"] == digest.input
-            assert [mark.position for mark in engine.marks(digest.id)] == [
+            assert [mark.position for mark in engine.marks([digest.id])[digest.id]] == [
                 str(number) for number in range(digest.events)
             ]
         return (

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from runs.wording import plural
 
 SMALL = 20_000_000  # bytes of both files together that are compared here and now
 # Pairs that differ whose first difference is looked for; that of the others is found when their page is opened.
-AT_ONCE, IN_THE_BACKGROUND = Bounds(500, 1), Bounds(2000, 60)
+AT_ONCE, IN_THE_BACKGROUND, AT_A_GLANCE = Bounds(500, 1), Bounds(2000, 60), Bounds(0, 0)
 REMEMBERED = 6  # readings of small files that a process remembers
 
 _remembered: "OrderedDict[tuple[str, str], Reading]" = OrderedDict()
@@ -67,9 +68,14 @@ def small(a: Database, b: Database) -> bool:
 def compare(a: Database, b: Database, options: Options, folder: Path, progress: Progress) -> Kept:
     """Compares two databases and keeps what was found. Raises Unreadable, UnknownSchema among it, where one can't be read,
     BadFilter for a path that is none, and whatever ``progress`` raises to stop it."""
+    at_once = small(a, b)
+    with nullcontext() if at_once else reading.uncollected():
+        return _compared(a, b, options, folder, progress, at_once=at_once)
+
+
+def _compared(a: Database, b: Database, options: Options, folder: Path, progress: Progress, *, at_once: bool) -> Kept:
     path = kept_at(folder, a, b, options)
     told = reading.describe(a), reading.describe(b)
-    at_once = small(a, b)
     read = (_read_here if at_once else partial(reading.read_both, folder=folder))(a, b, progress=progress)
     one, other = (_Whole(database, *said, found) for database, said, found in zip((a, b), told, read, strict=True))
     made = _Made(one, other, options, AT_ONCE if at_once else IN_THE_BACKGROUND, progress)
@@ -77,6 +83,24 @@ def compare(a: Database, b: Database, options: Options, folder: Path, progress: 
     kept = store.keep(path, made.comparison(), made.pairs(), made.lone())
     store.prune(folder)
     return kept
+
+
+def glance(a: Database, b: Database, options: Options) -> Comparison:
+    """The comparison of two small databases alone, of which nothing is kept: no first differences are looked for, no configuration
+    is compared. Raises as ``compare``."""
+
+    def side(database: Database) -> _Whole:
+        told = reading.describe(database, configuration=False)
+        with reading.naming(database):
+            return _Whole(database, *told, reading.read(database, _quietly))
+
+    one = side(a)
+    other = replace(one, database=b) if a.source.place == b.source.place else side(b)
+    return _Made(one, other, options, AT_A_GLANCE, _quietly).comparison()
+
+
+def _quietly(_stage: str, _done: int, _total: int) -> None:
+    """Nobody looks."""
 
 
 def _read_here(a: Database, b: Database, *, progress: Progress) -> tuple[Reading, Reading]:

@@ -13,6 +13,7 @@ forced pairs the runs at the top alone, and children follow their parents by ord
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from runs.clock import MICROSECOND
 from runs.compare.reading import Progress, Reading
@@ -29,8 +30,7 @@ _KEY_LENGTH = 200  # characters of a key that are told
 Runs = dict[str, RunDigest]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """Two runs, by what they were matched, and which of several alike they are."""
 
     rung: Rung

@@ -102,7 +102,7 @@ def compare_runs(a: Database, a_run: str, b: Database, b_run: str, options: Opti
 def take(engine: Engine, slug: str, run_id: str, *, with_marks: bool = False) -> Taken:
     """A run, read to be compared. Raises RunNotFound."""
     run = engine.run(run_id)
-    marks = engine.marks(run_id) if with_marks else ()
+    marks = engine.marks([run_id]).get(run_id, ()) if with_marks else ()
     return Taken(slug, engine.slug, run, engine.steps(run_id), engine.contents(run_id), marks)
 
 

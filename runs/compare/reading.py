@@ -4,6 +4,7 @@ Large ones are read at the same time by two processes, ``python -m runs.compare.
 file of our own (``readings``): it is not read again for other options, nor after a crash.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -14,8 +15,8 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import runs
 from runs import clock, errors
@@ -23,22 +24,21 @@ from runs.catalogue import Database
 from runs.compare.configuration import Described
 from runs.compare.readings import keep, kept_at, load
 from runs.engines.base import Engine
-from runs.errors import DurascopeError, QueryTooSlow, RunNotFound, Unreadable
+from runs.errors import DurascopeError, QueryTooSlow, Unreadable
 from runs.filters import Filter
 from runs.records import Body, Digests, Mark, RunDigest, StepSample
 from runs.sources.sqlite import SqliteSource
 
-T = TypeVar("T")
 Progress = Callable[[str, int, int], None]  # stage, done, of how many (0: not known); raises to stop
 
 FIRST, MOST = 500, 20_000  # runs of a part: the first, and the largest
 PART_SECONDS = 0.4  # what a part should take; what reads longer than a query may is read in smaller ones
-AT_ONCE = 500  # inputs or marks that are asked for at once
+AT_ONCE = 500  # inputs that are asked for at once
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "runs.compare.reading")
 _TICK = 0.1  # seconds between two looks at how far the processes are
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
     """All runs of a database by id, and their steps by name. ``fingerprint`` is the file's when reading began.
 
@@ -51,12 +51,12 @@ class Reading:
     runs: Mapping[str, RunDigest]
     steps: Mapping[str, StepSample]
 
-    @property
+    @cached_property
     def first_at(self) -> int | None:
         """When the first run was created."""
         return min((run.created_at for run in self.runs.values()), default=None)
 
-    @property
+    @cached_property
     def last_at(self) -> int | None:
         """The newest instant recorded."""
         return max((max(run.last_at or run.created_at, run.created_at) for run in self.runs.values()), default=None)
@@ -72,11 +72,13 @@ class _Steps:
     retried: int = 0
 
 
-def describe(database: Database) -> tuple[str, str, Described]:
-    """The engine's slug and label, and what the database says of itself. Raises Unreadable, UnknownSchema among it."""
+def describe(database: Database, *, configuration: bool = True) -> tuple[str, str, Described]:
+    """The engine's slug and label, and what the database says of itself, of its schema alone without ``configuration``. Raises
+    Unreadable, UnknownSchema among it."""
 
     def work(engine: Engine) -> tuple[str, str, Described]:
-        return engine.slug, engine.label, Described(engine.revision(), engine.reader.tables, engine.sections())
+        told = engine.configuration() if configuration else ()
+        return engine.slug, engine.label, Described(engine.revision(), engine.reader.tables, told)
 
     with naming(database):
         return database.read(work)
@@ -92,16 +94,25 @@ def naming(database: Database) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without looking for circles: among millions of rows and records, which form none, that takes a fifth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def read(database: Database, progress: Progress) -> Reading:
-    """All of a database, here and now. Raises Unreadable."""
+    """All of a small database, here and now: how much there is to read is not counted first. Raises Unreadable."""
     fingerprint, began_at = database.source.fingerprint(), _now()
     found: dict[str, RunDigest] = {}
     steps: dict[str, _Steps] = {}
-    total = _total(database)
     for part in parts(database):
         found.update((run.id, run) for run in part.runs)
         _collect(steps, part.steps)
-        progress("reading", len(found), max(total, len(found)))
+        progress("reading", len(found), 0)
     changed = database.source.fingerprint() != fingerprint
     if changed:
         found = {run.id: run for run in found.values() if run.created_at <= began_at}
@@ -145,22 +156,16 @@ def read_both(a: Database, b: Database, folder: Path, progress: Progress) -> tup
     return first, first if same else _loaded(files[b.source.place], first)
 
 
-def marks(database: Database, run_ids: Sequence[str]) -> dict[str, tuple[Mark, ...]]:
-    """The unchanging events of these runs; runs that are gone by now are absent. Raises Unreadable."""
-
-    def one(engine: Engine, ids: Sequence[str]) -> dict[str, tuple[Mark, ...]]:
-        found = {}
-        until = time.monotonic() + PART_SECONDS
-        for run_id in ids:
-            try:
-                found[run_id] = engine.marks(run_id)
-            except RunNotFound:
-                found[run_id] = ()
-            if time.monotonic() > until:
-                break
-        return found
-
-    return {run_id: each for part in _in_turns(database, run_ids, one) for run_id, each in part.items() if each}
+def marks(database: Database, run_ids: Sequence[str]) -> Mapping[str, tuple[Mark, ...]]:
+    """The unchanging events of these runs, in one snapshot where it is not too slow; runs that are gone by now are absent. Raises
+    Unreadable."""
+    try:
+        return database.read(lambda engine: engine.marks(run_ids))
+    except QueryTooSlow:
+        if len(run_ids) == 1:
+            raise
+        half = len(run_ids) // 2
+        return {**marks(database, run_ids[:half]), **marks(database, run_ids[half:])}
 
 
 def inputs(database: Database, run_ids: Sequence[str]) -> Iterator[tuple[str, Body]]:
@@ -168,17 +173,6 @@ def inputs(database: Database, run_ids: Sequence[str]) -> Iterator[tuple[str, Bo
     for start in range(0, len(run_ids), AT_ONCE):
         some = run_ids[start : start + AT_ONCE]
         yield from database.read(lambda engine, some=some: engine.inputs(some)).items()  # type: ignore[misc]
-
-
-def _in_turns(
-    database: Database, ids: Sequence[str], work: Callable[[Engine, Sequence[str]], dict[str, T]]
-) -> Iterator[dict[str, T]]:
-    done = 0
-    while done < len(ids):
-        some = ids[done : done + AT_ONCE]
-        found = database.read(lambda engine, some=some: work(engine, some))  # type: ignore[misc]
-        done += len(found)
-        yield found
 
 
 def _timed(engine: Engine, after: str, limit: int) -> tuple[Digests, float]:
@@ -288,7 +282,7 @@ def main(place: str, slug: str, file: str) -> int:
     database = Database(SqliteSource(Path(place), slug))
     try:
         # Not held as a Reading: each part is written as soon as it is read.
-        with naming(database):
+        with naming(database), uncollected():
             _read_into(database, Path(file), say)
     except DurascopeError as problem:
         print(json.dumps(as_said(problem)), flush=True)

@@ -3,9 +3,8 @@
 import hashlib
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,13 +13,10 @@ from runs.records import ErrorSummary, RunDigest, Status, StepSample
 from runs.sources import own
 from runs.sources.base import Value
 
-FORMAT = 1  # of these files, and of what digests are made of: one more where either changes
+FORMAT = 2  # of these files, and of what digests are made of: one more where either changes
 SUFFIX = ".reading"
 
-_PLAIN = (
-    "id", "workflow", "status", "created_at", "finished_at", "duration", "events", "last_at", "history", "content",
-    "input", "parent", "ordinal", "dedup", "version", "forked_from", "scheduled",
-)  # fmt: skip
+_PLAIN = RunDigest._fields[:-1]  # all but the error
 _SCHEMA = f"""
 CREATE TABLE run ({", ".join(_PLAIN)}, error_type, error_message);
 CREATE TABLE step (name, count, failed, retried, durations);
@@ -28,8 +24,7 @@ CREATE TABLE reading (fingerprint, began_at, changed);
 """
 _ADD_RUN = f"INSERT INTO run VALUES ({', '.join('?' * (len(_PLAIN) + 2))})"  # noqa: S608
 _RUNS = f"SELECT {', '.join(_PLAIN)}, error_type, error_message FROM run ORDER BY rowid"  # noqa: S608
-_plain = attrgetter(*_PLAIN)
-_made = cast(Callable[..., RunDigest], RunDigest)
+_made = RunDigest._make
 
 Kept = tuple[str, int, bool, dict[str, RunDigest], dict[str, StepSample]]
 
@@ -88,7 +83,7 @@ def load(path: Path, like: Mapping[str, RunDigest]) -> Kept:
 
 def _row(run: RunDigest) -> tuple[Value, ...]:
     error = run.error
-    return (*_plain(run), *((error.type, error.message) if error else (None, None)))
+    return (*cast(tuple[Value, ...], run[:-1]), *((error.type, error.message) if error else (None, None)))
 
 
 def _runs(
@@ -107,10 +102,10 @@ def _runs(
         error = None if kind is None else ErrorSummary(intern(kind), message)
         yield (
             run_id,
-            _made(
+            _made((
                 run_id, intern(workflow), statuses[status], created_at, *rest, intern(version), forked_from,
                 bool(scheduled), error,
-            ),
+            )),
         )  # fmt: skip
 
 

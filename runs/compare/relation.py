@@ -4,6 +4,7 @@ they differ, the recorded events themselves decide.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import islice
 
 from runs.clock import MICROSECOND, from_epoch_us, rfc3339, to_epoch_us
@@ -14,7 +15,10 @@ from runs.wording import plural
 
 MarksOf = Callable[[Sequence[str]], Mapping[str, tuple[Mark, ...]]]
 
-AT_ONCE = 200  # runs whose events are held at once
+AT_ONCE, EVENTS = (
+    200,
+    5000,
+)  # runs whose events are read at once, and how many events these are, but for those of the last
 MOST_REWRITES = 1000  # that are told one by one; all of them are pairs
 _BEGUN = frozenset({Status.RUNNING, Status.WAITING, Status.RETRYING, Status.PAUSED})
 
@@ -116,7 +120,10 @@ def parting(a: Sequence[Mark], b: Sequence[Mark]) -> Parting:
     differing = (*other, *only_a, *only_b)
     if not differing:
         return Parting(Verdict.SAME, shared=_dated(equal, in_a))
-    rewritten = [position for position in other if _is_rewritten(position, in_a, in_b, equal)]
+    dated = [in_a[position] for position in equal if in_a[position][1].at is not None]
+    newest = max((mark.at for _, mark in dated if mark.at is not None), default=None)
+    later = _Later(newest, [(place, in_b[mark.position][0]) for place, mark in dated])
+    rewritten = [position for position in other if later.than(in_a[position], in_b[position])]
     if rewritten:
         verdict = Verdict.REWRITTEN
     elif other or (only_a and only_b):
@@ -156,23 +163,20 @@ def _dated(positions: Sequence[str], marks: _Placed) -> int:
     return sum(marks[position][1].at is not None for position in positions)
 
 
-def _is_rewritten(position: str, a: _Placed, b: _Placed, equal: Sequence[str]) -> bool:
-    """Whether both sides recorded it at one instant, or recorded one event after it. What has no instant is no evidence: two
-    executions may well record the same."""
-    (place_a, one), (place_b, two) = a[position], b[position]
-    if one.at is not None and one.at == two.at:
-        return True
-    for each in equal:
-        place, mark = a[each]
-        if mark.at is None:
-            continue
-        if one.at is not None and two.at is not None:
-            later = mark.at > max(one.at, two.at)
-        else:
-            later = place > place_a and b[each][0] > place_b
-        if later:
-            return True
-    return False
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """Of the equal events that have an instant, the newest, and the places of all in both recordings. What has no instant is no
+    evidence: two executions may well record the same."""
+
+    newest: datetime | None
+    places: Sequence[tuple[int, int]]
+
+    def than(self, a: tuple[int, Mark], b: tuple[int, Mark]) -> bool:
+        """Whether both sides recorded what differs at one instant, or recorded one event after it."""
+        (place_a, one), (place_b, two) = a, b
+        if one.at is None or two.at is None:
+            return any(of_a > place_a and of_b > place_b for of_a, of_b in self.places)
+        return one.at == two.at or (self.newest is not None and self.newest > max(one.at, two.at))
 
 
 def _partings(
@@ -187,8 +191,8 @@ def _partings(
             found = _by_progress(one, two)
             if found.verdict is not Verdict.SAME:
                 yield run_id, found
-    for start in range(0, len(differing), AT_ONCE):
-        some = differing[start : start + AT_ONCE]
+    done = 0
+    for some in _in_parts(differing, lambda run_id: max(a.runs[run_id].events, b.runs[run_id].events)):
         of_a, of_b = a_marks(some), b_marks(some)
         for run_id in some:
             one, two = a.runs[run_id], b.runs[run_id]
@@ -201,7 +205,22 @@ def _partings(
                 found = _by_progress(one, two)
             if found.verdict is not Verdict.SAME:
                 yield run_id, found
-        progress("looking at what differs", start + len(some), len(differing))
+        done += len(some)
+        progress("looking at what differs", done, len(differing))
+
+
+def _in_parts(run_ids: Sequence[str], events: Callable[[str], int]) -> Iterator[list[str]]:
+    """The runs in the same order, as many at once as may be read in a moment."""
+    part: list[str] = []
+    held = 0
+    for run_id in run_ids:
+        part.append(run_id)
+        held += events(run_id)
+        if len(part) >= AT_ONCE or held >= EVENTS:
+            yield part
+            part, held = [], 0
+    if part:
+        yield part
 
 
 def _by_progress(a: RunDigest, b: RunDigest) -> Parting:

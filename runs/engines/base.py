@@ -113,8 +113,8 @@ class Engine(Protocol):
         """At most ``limit`` runs, children too, by id from the one after ``after``: all of a database, in parts short enough to
         disturb no engine. The samples are of the steps of these runs."""
 
-    def marks(self, run_id: str) -> tuple[Mark, ...]:
-        """The run's unchanging events, oldest first. Raises RunNotFound."""
+    def marks(self, run_ids: Collection[str]) -> Mapping[str, tuple[Mark, ...]]:
+        """The unchanging events of these runs, oldest first, by id; runs that there are not are absent."""
 
     def inputs(self, run_ids: Collection[str]) -> Mapping[str, Body]:
         """The inputs of these runs, by id; runs without one, or that there are not, are absent."""
@@ -125,6 +125,9 @@ class Engine(Protocol):
 
     def sections(self) -> tuple[Section, ...]:
         """What the database says beside its runs: workflows, queues, schedules, versions, deployments, components, migrations."""
+
+    def configuration(self) -> tuple[Section, ...]:
+        """Those of the sections that say how it is set up, not what ran."""
 
 
 def latest(*instants: datetime | None) -> datetime | None:

@@ -81,7 +81,7 @@ def tone(status: Status) -> Tone:
 def step_spans(step: Step, as_of: datetime) -> tuple[Span, ...]:
     """The spans of one step, by start. Empty where no time was recorded. ``as_of``: the last instant that is known about."""
     # A child workflow's attempts are the times its code ran until it blocked: the step waited through all of them.
-    if step.kind is not StepKind.CHILD_RUN and any(attempt.started_at for attempt in step.attempts):
+    if step.attempts and step.kind is not StepKind.CHILD_RUN and any(attempt.started_at for attempt in step.attempts):
         return tuple(_attempt_spans(step.attempts, step.started_at, step.status, as_of))
     if step.started_at is None:
         return ()
@@ -96,7 +96,9 @@ def step_spans(step: Step, as_of: datetime) -> tuple[Span, ...]:
     else:
         pattern = Pattern.RAN
     failed = step.status is Status.FAILED
-    begun = next((attempt.started_at for attempt in step.attempts if attempt.started_at), step.started_at)
+    begun = step.started_at
+    if step.attempts:
+        begun = next((attempt.started_at for attempt in step.attempts if attempt.started_at), begun)
     bar = Span(pattern, tone(step.status), max(begun, step.started_at), end, open=not finished, final=failed)
     if begun > step.started_at:
         return (Span(Pattern.QUEUED, Tone.QUIET, step.started_at, begun), bar)

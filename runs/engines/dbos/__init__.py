@@ -183,8 +183,8 @@ class Dbos:
     def digests(self, after: str, limit: int) -> Digests:
         return compared.digests(self._snapshot, after, limit)
 
-    def marks(self, run_id: str) -> tuple[Mark, ...]:
-        return compared.marks(self._snapshot, run_id)
+    def marks(self, run_ids: Collection[str]) -> Mapping[str, tuple[Mark, ...]]:
+        return compared.marks(self._snapshot, run_ids)
 
     def inputs(self, run_ids: Collection[str]) -> Mapping[str, Body]:
         return compared.inputs(self._snapshot, run_ids)
@@ -194,6 +194,9 @@ class Dbos:
 
     def sections(self) -> tuple[Section, ...]:
         return sections.sections(self._snapshot)
+
+    def configuration(self) -> tuple[Section, ...]:
+        return sections.configuration(self._snapshot)
 
     def plan(self, run_id: str, options: Options) -> RetryPlan:
         return retry.plan(self._snapshot, run_id, options)

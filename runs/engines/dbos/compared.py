@@ -6,7 +6,7 @@ decoded here.
 """
 
 from base64 import b64encode
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
@@ -14,8 +14,7 @@ from operator import itemgetter
 from runs import payloads
 from runs.clock import MICROSECOND
 from runs.engines.dbos import bodies, listing
-from runs.engines.dbos.details import require
-from runs.engines.dbos.recorded import NONE, STEPS, Head, Table, head, heads, others, rows_of
+from runs.engines.dbos.recorded import STEPS, Head, Table, heads, heads_of, others, rows_between, rows_of
 from runs.engines.dbos.snapshot import Row, Snapshot, composed
 from runs.engines.dbos.spans import spans
 from runs.engines.dbos.values import created, instant, optional, text, whole
@@ -27,12 +26,16 @@ from runs.engines.digesting import (
     advancing,
     digest_of,
     extent,
-    plausible,
+    milliseconds,
     since_1970,
 )
 from runs.records import Body, Digests, ErrorSummary, Mark, RunDigest, Status
 from runs.sources.base import Value
 
+# Where they are in a row of STEPS.
+_NAME, _SERIALIZATION, _CHILD, _STARTED_AT, _COMPLETED_AT, _WORDS = 3, 6, 7, 9, 10, 12
+_SAMPLED = itemgetter(_NAME, _CHILD, _STARTED_AT, _COMPLETED_AT)
+_SLEEP = SLEEP.encode()
 LARGEST_INPUT = 1024 * 1024  # bytes of an input that is read among hundreds
 
 # Steps whose duration says nothing of work: what is waited for.
@@ -72,6 +75,11 @@ class _Found:
     last: int | None = None
     newest: int | None = None
 
+    def reach(self, first: int, last: int) -> None:
+        """Something happened from then to then."""
+        self.first = first if self.first is None or first < self.first else self.first
+        self.last = last if self.last is None or last > self.last else self.last
+
 
 @dataclass(frozen=True, slots=True)
 class _Start:
@@ -109,29 +117,31 @@ class _Part:
         self._found: dict[str, _Found] = {}
         self._starts: dict[str, _Start] = {}
         self._ends: dict[str, int] = {}  # of children, in microseconds
+        # By stored name, where its samples are gathered; None for what waits.
+        self._counted: dict[Value, tuple[list[int], list[int]] | None] = {}
         self._errors: dict[tuple[object, object], ErrorSummary | None] = {}
         forks = [each.id for each in found if each.forked_from is not None]
         self._spans = spans(snapshot, forks)
         self._copied = {(text(run), number) for run, number in snapshot.rows_of(_COPIED, forks)}
 
     def read_steps(self) -> None:
-        for run, rows in rows_of(self._snapshot, STEPS, self._first, self._last):
+        for run, rows in rows_between(self._snapshot, STEPS, self._first, self._last):
             if head := self._heads.get(text(run)):
                 self._take_steps(head, rows)
 
     def read_others(self) -> None:
         for table in others(self._snapshot):
-            for run, rows in rows_of(self._snapshot, table, self._first, self._last):
+            for run, rows in rows_between(self._snapshot, table, self._first, self._last):
                 if text(run) in self._heads:
-                    self._take(table, self._found.setdefault(text(run), _Found()), list(zip(*rows, strict=True)))
+                    found = self._found.get(text(run)) or self._found.setdefault(text(run), _Found())
+                    self._take(table, found, list(zip(*rows, strict=True)))
 
     def _take(self, table: Table, found: _Found, columns: list[Row]) -> None:
         content, rest, at = table.places
-        if table is not STEPS:
-            found.content.add((table.kind.encode(),) if table.content != NONE else ())
-            found.rest.add((table.kind.encode(),))
-        found.content.add(columns[content])
-        found.rest.add(columns[rest])
+        if table.content:
+            found.content.add((table.kind, *columns[content]))
+        if table.rest:
+            found.rest.add((table.kind, *columns[rest]))
         found.events += len(columns[0])
         if reached := extent(columns[at]):
             found.newest = reached[1] if found.newest is None else max(found.newest, reached[1])
@@ -142,36 +152,37 @@ class _Part:
             found = self._found[head.id] = _Found()
         columns = list(zip(*rows, strict=True))
         self._take(STEPS, found, columns)
-        names, _, starts, ends = columns[5:9]
-        instants = [] if found.first is None or found.last is None else [found.first, found.last]
-        if started := extent(starts):
-            instants += started
+        starts = extent(columns[_STARTED_AT])
+        if starts:
+            found.reach(*starts)
         if found.newest is not None:
-            instants.append(found.newest)
-        if SLEEP in names and isinstance(head.cut_after, int):
-            slept = plausible([end for name, end in zip(names, ends, strict=True) if name == SLEEP])
-            instants += [end for end in slept if end <= head.cut_after]
-        if instants:
-            found.first, found.last = min(instants), max(instants)
+            found.reach(found.newest, found.newest)
+        if _SLEEP in columns[_NAME] and isinstance(head.cut_after, int):
+            for name, end in zip(columns[_NAME], columns[_COMPLETED_AT], strict=True):
+                if name == _SLEEP and (slept := milliseconds(end)) is not None and slept <= head.cut_after:
+                    found.reach(slept, slept)
         self._sample(head.id, rows)
 
     def _sample(self, run: str, rows: list[Row]) -> None:
-        samples, copied = self.samples.found, self._copied
-        for _, number, _, _, _, name, child, start, end, error, serialization in rows:
-            if name in _WAITING or (copied and (run, number) in copied):
+        counted, copied = self._counted, self._copied
+        for row in rows:
+            name, child, start, end = _SAMPLED(row)
+            try:
+                sample = counted[name]
+            except KeyError:
+                sample = counted[name] = None if text(name) in _WAITING else self.samples.found[text(name)]
+            if sample is None or (copied and (run, row[1]) in copied):
                 continue
-            if type(name) is not str:
-                name = text(name)
-            if child is not None and not name.startswith("DBOS."):
+            if child is not None and not text(name).startswith("DBOS."):
                 began = start if type(start) is int else None
-                started = _Start(name, began, run, whole(number) or 0, text(child))
+                started = _Start(text(name), began, run, whole(row[1]) or 0, text(child))
                 self._starts.setdefault(started.child, started)
                 continue
-            durations, numbers = samples[name]
+            durations, numbers = sample
             numbers[0] += 1
-            if error:
+            if words := row[_WORDS]:
                 numbers[1] += 1
-                numbers[2] += self._tried_again(serialization, error)
+                numbers[2] += self._tried_again(row[_SERIALIZATION], words)
             if type(start) is int and type(end) is int and end >= start:
                 durations.append((end - start) * 1000)
 
@@ -179,10 +190,11 @@ class _Part:
         """Whether the error lists several tries: one by one they are not recorded otherwise."""
         if not isinstance(error, bytes):
             return False
-        if serialization not in _GO and not any(mark in error for mark in _LISTS_TRIES):
+        encoding = optional(serialization)
+        if encoding not in _GO and not any(mark in error for mark in _LISTS_TRIES):
             return False
-        encoding = payloads.sniff(optional(serialization), text(error[: bodies.HEAD]))
-        return len(payloads.list_attempt_errors(encoding, error)) > 1
+        sniffed = payloads.sniff(encoding, text(error[: bodies.HEAD]))
+        return len(payloads.list_attempt_errors(sniffed, error)) > 1
 
     def runs(self, found: list[Head]) -> tuple[RunDigest, ...]:
         ordinals = self._ordinals(found)
@@ -206,39 +218,26 @@ class _Part:
     def _run(self, head: Head, ordinal: str) -> RunDigest:
         found = self._found.get(head.id) or _Found()
         status = status_of(head.status)
-        made, started, end = (
-            _milliseconds(head.created_at),
-            _milliseconds(head.started_at),
-            _milliseconds(head.end),
-        )
-        first, last = found.first, found.last
-        if head.parent and end is not None:
-            self._ends[head.id] = max([moment for moment in (made, started, last, end) if moment is not None]) * 1000
-        if span := self._spans.get(head.id):
-            took = None if span.duration is None else span.duration // MICROSECOND
-        elif end is None:
-            took = None
-        else:
-            first = min([moment for moment in (made, started, first) if moment is not None], default=end)
-            last = max([moment for moment in (made, started, last, end) if moment is not None])
-            took = (last - first) * 1000
+        made, end = milliseconds(head.created_at), milliseconds(head.end)
+        newest = found.newest
+        if made is not None:
+            newest = made if newest is None or made > newest else newest
         settled, ended = head.settled, head.ended
-        outcome = head.status if status.finished else None
-        content, rest = found.content.digest(), found.rest.digest()
-        newest = [moment for moment in (made, found.newest, end if ended else None) if moment is not None]
+        if end is not None and ended:
+            newest = end if newest is None or end > newest else newest
+        content = found.content.digest()
+        found.rest.add((head.created, settled, ended, content))
         return RunDigest(
             id=head.id,
             workflow=head.workflow,
             status=status,
             created_at=(made or 0) * 1000,
             finished_at=None if end is None else end * 1000,
-            duration=took,
+            duration=self._duration(head, found, made, end),
             events=1 + found.events + bool(settled) + bool(ended),
-            last_at=max(newest) * 1000 if newest else None,
-            history=digest_of(len(head.created), *head.created, len(settled), *settled, *ended, content, rest),
-            content=digest_of(
-                head.called, outcome, head.output if ended else None, head.error if ended else None, content
-            ),
+            last_at=None if newest is None else newest * 1000,
+            history=found.rest.digest(),
+            content=digest_of(head.called, head.status if status.finished else None, ended[1:3], content),
             input=head.input,
             parent=head.parent,
             ordinal=ordinal,
@@ -248,6 +247,20 @@ class _Part:
             scheduled=head.scheduled,
             error=self._error(head) if status is Status.FAILED else None,
         )
+
+    def _duration(self, head: Head, found: _Found, made: int | None, end: int | None) -> int | None:
+        """From the first to the last recorded instant, in microseconds; None while unfinished."""
+        started = milliseconds(head.started_at)
+        last = [moment for moment in (made, started, found.last, end) if moment is not None]
+        if head.parent and end is not None:
+            self._ends[head.id] = max(last) * 1000
+        if span := self._spans.get(head.id):
+            return None if span.duration is None else span.duration // MICROSECOND
+        if end is None:
+            return None
+        return (
+            max(last) - min([moment for moment in (made, started, found.first) if moment is not None], default=end)
+        ) * 1000
 
     def _error(self, head: Head) -> ErrorSummary | None:
         key = (head.serialization, head.words)
@@ -277,29 +290,39 @@ class _Part:
             self.samples.add(start.name, took, status)
 
 
-def marks(snapshot: Snapshot, run_id: str) -> tuple[Mark, ...]:
-    """What ``history`` is a digest of, one by one, by the time of recording as far as there is one. Raises RunNotFound."""
-    require(snapshot, run_id)
-    run = head(snapshot, run_id)
-    assert run is not None  # noqa: S101  it is required above
-    made = created(run.created_at)
-    found = [Mark("created", made, run.workflow, digest_of(*run.created))]
-    if run.settled:
-        found.append(Mark("input", made, run.workflow, digest_of(*run.settled)))
-    between: list[tuple[datetime, Mark]] = []
+def marks(snapshot: Snapshot, run_ids: Collection[str]) -> Mapping[str, tuple[Mark, ...]]:
+    """What the ``history`` of these runs is a digest of, one by one, by the time of recording as far as there is one. Runs that
+    there are not are absent."""
+    runs = {run.id: run for run in heads_of(snapshot, sorted(set(run_ids)))}
+    near = {run.id: created(run.created_at) for run in runs.values()}
+    between: dict[str, list[tuple[datetime, Mark]]] = {run_id: [] for run_id in runs}
     for table in (STEPS, *others(snapshot)):
         content, rest, place = table.places
-        near = made
-        for _, rows in rows_of(snapshot, table, run_id, run_id):
+        latest = dict(near)
+        for value, rows in rows_of(snapshot, table, sorted(runs)):
+            run_id = text(value)
             for row in rows:
                 at = instant(row[place])
-                near = at or near
+                latest[run_id] = at or latest[run_id]
                 position, name = _named(table, row)
-                between.append((near, Mark(position, at, name, digest_of(row[content], row[rest]))))
-    found += [mark for _, mark in sorted(between, key=itemgetter(0))]
+                mark = Mark(position, at, name, digest_of(row[content], row[rest]))
+                between[run_id].append((latest[run_id], mark))
+    return {
+        run_id: (*_first(run), *(mark for _, mark in sorted(between[run_id], key=itemgetter(0))), *_end(run))
+        for run_id, run in runs.items()
+    }
+
+
+def _first(run: Head) -> Iterator[Mark]:
+    made = created(run.created_at)
+    yield Mark("created", made, run.workflow, digest_of(*run.created))
+    if run.settled:
+        yield Mark("input", made, run.workflow, digest_of(*run.settled))
+
+
+def _end(run: Head) -> Iterator[Mark]:
     if run.ended:
-        found.append(Mark("end", instant(run.end), run.status, digest_of(*run.ended)))
-    return tuple(found)
+        yield Mark("end", instant(run.end), run.status, digest_of(*run.ended))
 
 
 def _named(table: Table, row: Row) -> tuple[str, str]:
@@ -307,11 +330,11 @@ def _named(table: Table, row: Row) -> tuple[str, str]:
     number, key = text(row[1]), text(row[2]) if len(table.keys) > 2 else ""
     match table.kind:
         case "step":
-            return number, text(row[5])
+            return number, text(row[3])
         case "transaction":
-            return f"transaction {number}", text(row[5])
+            return f"transaction {number}", text(row[3])
         case "message":
-            return f"message {number}", "" if row[5] == NO_TOPIC else text(row[5])
+            return f"message {number}", "" if row[3] == NO_TOPIC.encode() else text(row[3])
         case "stream":  # its key comes first, then the offset
             return f"stream {key} {number}", number
     return f"{table.kind} {number} {key}", key
@@ -327,8 +350,3 @@ def inputs(snapshot: Snapshot, run_ids: Collection[str]) -> Mapping[str, Body]:
         if payload is not None:
             found[run_id] = Body(payload, body, truncated=payload.size_bytes > len(body))
     return found
-
-
-def _milliseconds(value: Value) -> int | None:
-    found = plausible((value,))
-    return found[0] if found else None

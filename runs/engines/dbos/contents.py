@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from runs.engines.dbos import bodies, steps
-from runs.engines.dbos.details import require
-from runs.engines.dbos.recorded import BODY, LARGE, head, large
+from runs.engines.dbos.details import missing
+from runs.engines.dbos.recorded import BODY, LARGE, heads_of, large
 from runs.engines.dbos.snapshot import Snapshot
 from runs.engines.dbos.values import text, whole
 from runs.engines.digesting import INLINE, digest_of_bytes
@@ -38,9 +38,10 @@ _WRITTEN = (
 
 def contents(snapshot: Snapshot, run_id: str) -> Mapping[str, bytes]:
     """Digests by the names that the payloads of the run and of its steps have. Raises RunNotFound."""
-    require(snapshot, run_id)
-    run = head(snapshot, run_id)
-    assert run is not None  # noqa: S101  it is required above
+    heads = heads_of(snapshot, [run_id])
+    if not heads:
+        raise missing(run_id)
+    (run,) = heads
     found: dict[str, Value] = {"run.output": run.output, "run.error": run.error}
     names: dict[int, str] = {}
     for number, name, output, error in snapshot.rows(_BODIES, {"run": run_id, "inline": INLINE}):

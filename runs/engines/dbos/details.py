@@ -49,17 +49,22 @@ _FACTS_SQL = "SELECT {columns} FROM {schema}workflow_status s WHERE s.workflow_u
 )
 
 
+def missing(run_id: str) -> RunNotFound:
+    """The error of a run that there is not."""
+    return RunNotFound(f"It has no run {run_id[:200]!r}.")
+
+
 def require(snapshot: Snapshot, run_id: str) -> None:
     """Raises RunNotFound where there is no such run."""
     if not snapshot.rows(_EXISTS, {"run": run_id}):
-        raise RunNotFound(f"It has no run {run_id[:200]!r}.")
+        raise missing(run_id)
 
 
 def details(snapshot: Snapshot, run_id: str) -> Run:
     """The run with facts and payloads. Raises RunNotFound."""
     rows = listing.by_id(snapshot, [run_id])
     if not rows:
-        raise RunNotFound(f"It has no run {run_id[:200]!r}.")
+        raise missing(run_id)
     (run,) = listing.runs(snapshot, rows)
     if run.status is Status.QUEUED and run.queue:
         before = Reasons(snapshot, ()).before(run.id, run.queue)

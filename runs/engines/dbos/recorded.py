@@ -8,35 +8,45 @@ resume_workflow goes on from them. Rows of the other tables are inserted once. A
 until its step is recorded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import NamedTuple
 
 from runs.engines.base import BODY_LIMIT
 from runs.engines.dbos.listing import ERROR_LIMIT
-from runs.engines.dbos.snapshot import Row, Snapshot, composed
+from runs.engines.dbos.snapshot import CHUNK, Row, Snapshot, composed
 from runs.engines.dbos.values import optional, text
-from runs.engines.digesting import EVER, INLINE, PART, SLICE, by_run, digest_of, digest_of_bytes, packed
+from runs.engines.digesting import EVER, INLINE, PART, SLICE, by_run, digest_of, digest_of_bytes
 from runs.sources.base import Value
 
-_MADE = (
-    *("s.name", "s.class_name", "s.config_name", "s.authenticated_user", "s.assumed_role", "s.authenticated_roles"),
-    *("s.parent_workflow_id", "s.forked_from", "s.schedule_name"),
-)
-_CALLED = ("s.name", "s.class_name", "s.config_name")
 # A body as bytes, which may be no UTF-8; of a large one its size instead.
 BODY = "CASE WHEN octet_length({body}) <= :inline THEN CAST({body} AS BLOB) ELSE octet_length({body}) END"
 
+
+def _blob(column: str) -> str:
+    return f"CAST({column} AS BLOB)"
+
+
+# What a run was made with: the first three are what was called.
+_MADE = (
+    *map(_blob, ("s.name", "s.class_name", "s.config_name")),
+    *map(_blob, ("s.authenticated_user", "s.assumed_role", "s.authenticated_roles")),
+    *map(_blob, ("s.parent_workflow_id", "s.forked_from", "s.schedule_name")),
+    *("s.created_at", "s.workflow_timeout_ms"),
+)
+_CALLED = 3
+
 HEADS = composed(
     """
-SELECT s.workflow_uuid, s.name, s.status, s.created_at, {made}, {called}, s.serialization, {read_input}, {read_output},
-  {read_error}, {end}, {latest_end}, {parent}, s.started_at_epoch_ms, s.application_version, s.deduplication_id,
-  s.is_debounced, s.forked_from, s.schedule_name
+SELECT {made}, s.workflow_uuid, s.name, s.status, s.created_at, s.serialization, {read_input}, {read_output}, {read_error},
+  {end}, {latest_end}, {parent}, s.started_at_epoch_ms, s.application_version, s.deduplication_id, s.is_debounced,
+  s.forked_from, s.schedule_name
 FROM {schema}workflow_status s
 LEFT JOIN {schema}workflow_input i ON i.workflow_uuid = s.workflow_uuid
 LEFT JOIN {schema}workflow_output r ON r.workflow_uuid = s.workflow_uuid
-""".replace("{made}", packed(_MADE, ("s.created_at", "s.workflow_timeout_ms")))
-    .replace("{called}", packed(_CALLED))
+""".replace("{made}", ", ".join(_MADE))
     .replace("{read_input}", BODY.replace("{body}", "{input}"))
     .replace("{read_output}", BODY.replace("{body}", "{output}"))
     .replace("{read_error}", BODY.replace("{body}", "{error}"))
@@ -46,7 +56,7 @@ _FULL = """
 SELECT max(o.workflow_uuid), count(*) FROM (SELECT o.workflow_uuid FROM {schema}operation_outputs o
   WHERE o.workflow_uuid > :after ORDER BY o.workflow_uuid LIMIT :part) o
 """
-ONE_HEAD = HEADS + "WHERE s.workflow_uuid = :run"
+HEADS_OF = HEADS + "WHERE s.workflow_uuid IN {ids}"
 
 LARGE = "SELECT substr(CAST({body} AS BLOB), 1, :most), octet_length({body}) FROM {schema}"
 _LARGE_OF_RUN = {
@@ -62,16 +72,14 @@ WHERE s.workflow_uuid = :run"""
 
 
 class Head(NamedTuple):
-    """A run's own row. ``made`` is what it was made with but for its input, ``called`` the name alone, both packed. ``input`` is a
-    digest, empty where there is none; ``output`` and ``error`` are bytes, of large ones digests in hexadecimal digits; ``words`` is
-    the beginning of the error."""
+    """A run's own row. ``made`` is what it was made with but for its input. ``input`` is a digest, empty where there is none;
+    ``output`` and ``error`` are bytes, of large ones digests in hexadecimal digits; ``words`` is the beginning of the error."""
 
     id: str
     workflow: str
     status: str
     created_at: Value
-    made: bytes
-    called: bytes
+    made: Row
     serialization: Value
     input: bytes
     output: Value
@@ -91,7 +99,12 @@ class Head(NamedTuple):
     def created(self) -> Row:
         """What the run was made with. Of a debounced one without the input: until it is due, that is the last call's
         so far (debounce in dbos/_sys_db.py)."""
-        return (self.made,) if self.debounced else (self.made, self.serialization, self.input)
+        return self.made if self.debounced else (*self.made, self.serialization, self.input)
+
+    @property
+    def called(self) -> Row:
+        """What it is a run of."""
+        return self.made[:_CALLED]
 
     @property
     def settled(self) -> Row:
@@ -104,36 +117,41 @@ class Head(NamedTuple):
         return (self.status, self.output, self.error, self.end) if self.status in ("SUCCESS", "ERROR") else ()
 
 
-Columns = tuple[tuple[str, ...], tuple[str, ...]]
-NONE: Columns = ((), ())
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table of rows that belong to runs. A row is read as its ``keys``, the run's id first, its ``content`` and the ``rest``
-    (clocks, ids), both packed, each texts and numbers, ``at``, when it was written, in milliseconds, and ``more``."""
+    (clocks, ids), texts as bytes, which may be no UTF-8, ``at``, when it was written, in milliseconds, and ``more``. ``bodies`` are
+    those of content and rest that are bodies, by their place in a row: of a large one there is the size."""
 
     kind: str
     name: str
     source: str
     keys: tuple[str, ...]
-    content: Columns
-    rest: Columns
+    content: tuple[str, ...]
+    rest: tuple[str, ...]
     at: str
-    bodies: tuple[str, ...]
+    bodies: tuple[tuple[int, str], ...]
     more: tuple[str, ...] = ()
 
     @property
-    def places(self) -> tuple[int, int, int]:
+    def places(self) -> tuple[slice, slice, int]:
         """Where in a row content, rest and instant are."""
-        return len(self.keys), len(self.keys) + 1, len(self.keys) + 2
+        content = len(self.keys)
+        rest = content + len(self.content)
+        at = rest + len(self.rest)
+        return slice(content, rest), slice(rest, at), at
 
-    def first(self) -> str:
-        return self._sql(f"{self.keys[0]} >= :first")
+    def between(self, *, after: bool) -> str:
+        """The first rows of a range of runs, or those ``after`` a row."""
+        run = self.keys[0]
+        begin = f"({', '.join(self.keys)}) > ({self._bound})" if after else f"{run} >= :first"
+        return self._sql(f"{begin} AND {run} <= :last")
 
-    def next(self) -> str:
-        names = ", ".join(f":k{number}" for number in range(len(self.keys)))
-        return self._sql(f"({', '.join(self.keys)}) > ({names})")
+    def of(self, *, after: bool) -> str:
+        """The same of some runs, with ``{ids}``, which are what its index is asked for, not the place."""
+        run, *others = self.keys
+        begin = f" AND ({', '.join((f'+{run}', *others))}) > ({self._bound})" if after else ""
+        return self._sql(f"{run} IN {{ids}}{begin}")
 
     def large(self, column: str) -> str:
         """One value of a row whose bodies are large."""
@@ -143,20 +161,20 @@ class Table:
     def key(self, row: Row) -> dict[str, Value]:
         return {f"k{number}": row[number] for number in range(len(self.keys))}
 
+    @property
+    def _bound(self) -> str:
+        return ", ".join(f":k{number}" for number in range(len(self.keys)))
+
     def _sql(self, where: str) -> str:
-        size = " + ".join(f"COALESCE(octet_length({body}), 0)" for body in self.bodies)
-        small = f"CASE WHEN {size} <= :inline THEN "
-        columns = (
-            *self.keys,
-            f"{small}{packed(*self.content)} END" if self.content != NONE else "x''",
-            f"{small}{packed(*self.rest)} END" if self.rest != NONE else "x''",
-            self.at,
-            *self.more,
-        )
+        columns = (*self.keys, *self.content, *self.rest, self.at, *self.more)
         return (
-            f"SELECT {', '.join(columns)} FROM {self.source} WHERE {where} AND {self.keys[0]} <= :last"  # noqa: S608
+            f"SELECT {', '.join(columns)} FROM {self.source} WHERE {where}"  # noqa: S608
             f" ORDER BY {', '.join(self.keys)} LIMIT :slice"
         )
+
+
+def _body(column: str) -> str:
+    return BODY.replace("{body}", column)
 
 
 _STEP_AT = "COALESCE(o.completed_at_epoch_ms, o.started_at_epoch_ms)"
@@ -165,26 +183,22 @@ STEPS = Table(
     name="operation_outputs",
     source="{schema}operation_outputs o",
     keys=("o.workflow_uuid", "o.function_id"),
-    # The output of a sleep is an instant: no content.
     content=(
-        (
-            "o.function_name",
-            "CASE WHEN o.function_name <> 'DBOS.sleep' THEN o.output END",
-            "o.error",
-            "o.serialization",
-        ),
-        ("o.function_id",),
+        "o.function_id",
+        _blob("o.function_name"),
+        # The output of a sleep is an instant: no content.
+        f"CASE WHEN o.function_name <> 'DBOS.sleep' THEN {_body('o.output')} END",
+        _body("o.error"),
+        _blob("o.serialization"),
     ),
     rest=(
-        ("o.child_workflow_id", "CASE WHEN o.function_name = 'DBOS.sleep' THEN o.output END"),
-        ("o.started_at_epoch_ms", "o.completed_at_epoch_ms"),
+        _blob("o.child_workflow_id"),
+        f"CASE WHEN o.function_name = 'DBOS.sleep' THEN {_body('o.output')} END",
+        *("o.started_at_epoch_ms", "o.completed_at_epoch_ms"),
     ),
     at=f"CASE WHEN o.function_name = 'DBOS.sleep' THEN o.started_at_epoch_ms ELSE {_STEP_AT} END",
-    bodies=("o.output", "o.error"),
-    more=(
-        *("o.function_name", "o.child_workflow_id", "o.started_at_epoch_ms", "o.completed_at_epoch_ms"),
-        *("substr(CAST(NULLIF(o.error, '') AS BLOB), 1, 16384)", "o.serialization"),
-    ),
+    bodies=((4, "o.output"), (5, "o.error"), (8, "o.output")),
+    more=("substr(CAST(NULLIF(o.error, '') AS BLOB), 1, :inline)",),
 )
 _OTHERS = (
     Table(
@@ -193,10 +207,10 @@ _OTHERS = (
         source="""{schema}workflow_events_history h
 CROSS JOIN {schema}operation_outputs o ON o.workflow_uuid = h.workflow_uuid AND o.function_id = h.function_id""",
         keys=("h.workflow_uuid", "h.function_id", "h.key"),
-        content=(("h.key", "h.value", "h.serialization"), ("h.function_id",)),
-        rest=NONE,
+        content=("h.function_id", _blob("h.key"), _body("h.value"), _blob("h.serialization")),
+        rest=(),
         at=_STEP_AT,
-        bodies=("h.value",),
+        bodies=((5, "h.value"),),
     ),
     Table(
         kind="stream",
@@ -206,21 +220,23 @@ LEFT JOIN {schema}operation_outputs o ON o.workflow_uuid = t.workflow_uuid AND o
 """,
         keys=("t.workflow_uuid", "t.key", 't."offset"'),
         # Rows from before the column came with it get 0 (dbos/_migration.py).
-        content=(("t.key", "t.value", "t.serialization"), ('t."offset"', "COALESCE(t.function_id, 0)")),
-        rest=NONE,
+        content=(
+            *('t."offset"', "COALESCE(t.function_id, 0)"),
+            *(_blob("t.key"), _body("t.value"), _blob("t.serialization")),
+        ),
+        rest=(),
         at=_STEP_AT,
-        bodies=("t.value",),
+        bodies=((6, "t.value"),),
     ),
     Table(
         kind="transaction",
         name="transaction_outputs",
         source="{schema}transaction_outputs x",
         keys=("x.workflow_uuid", "x.function_id"),
-        content=(("x.function_name", "x.output", "x.error"), ("x.function_id",)),
-        rest=(("x.txn_id", "x.txn_snapshot"), ("x.created_at",)),
+        content=("x.function_id", _blob("x.function_name"), _body("x.output"), _body("x.error")),
+        rest=(_blob("x.txn_id"), _blob("x.txn_snapshot"), "x.created_at"),
         at="x.created_at",
-        bodies=("x.output", "x.error"),
-        more=("x.function_name",),
+        bodies=((4, "x.output"), (5, "x.error")),
     ),
     Table(
         kind="message",
@@ -228,11 +244,13 @@ LEFT JOIN {schema}operation_outputs o ON o.workflow_uuid = t.workflow_uuid AND o
         source="{schema}notifications n",
         keys=("n.destination_uuid", "n.message_uuid"),
         # Who sends a message gives it a new id, and it comes when it comes: no content of a run. recv's output is.
-        content=NONE,
-        rest=(("n.message_uuid", "n.topic", "n.message", "n.serialization"), ("n.created_at_epoch_ms",)),
+        content=(),
+        rest=(
+            *(_blob("n.message_uuid"), _blob("n.topic"), _body("n.message"), _blob("n.serialization")),
+            "n.created_at_epoch_ms",
+        ),
         at="n.created_at_epoch_ms",
-        bodies=("n.message",),
-        more=("n.topic",),
+        bodies=((4, "n.message"),),
     ),
 )
 
@@ -262,36 +280,47 @@ def heads(snapshot: Snapshot, after: str, limit: int) -> tuple[list[Head], bool]
     return [_head(snapshot, row) for row in rows[:limit]], full or len(rows) > limit
 
 
-def head(snapshot: Snapshot, run_id: str) -> Head | None:
-    rows = snapshot.rows(ONE_HEAD, {"run": run_id, "inline": INLINE})
-    return _head(snapshot, rows[0]) if rows else None
+def heads_of(snapshot: Snapshot, run_ids: Sequence[str]) -> list[Head]:
+    """Of those of the runs that there are, in no order."""
+    return [_head(snapshot, row) for row in snapshot.rows_of(HEADS_OF, run_ids, {"inline": INLINE})]
 
 
-def rows_of(snapshot: Snapshot, table: Table, first: Value, last: Value) -> Iterator[tuple[Value, list[Row]]]:
-    """The rows of the runs from ``first`` to ``last``, by run: one with very many comes in pieces. Where bodies are large, content
-    and rest are of their digests."""
-    content, *_ = table.places
+def rows_between(snapshot: Snapshot, table: Table, first: Value, last: Value) -> Iterator[tuple[Value, list[Row]]]:
+    """The rows of the runs from ``first`` to ``last``, by run: one with very many comes in pieces. Of large bodies there are
+    digests, in hexadecimal digits."""
 
     def read(after: Row | None) -> list[Row]:
         place: dict[str, Value] = {"first": first} if after is None else table.key(after)
-        sql = table.first() if after is None else table.next()
+        sql = table.between(after=after is not None)
         rows = snapshot.rows(sql, {**place, "last": last, "slice": SLICE, "inline": INLINE})
-        return [
-            row if row[content + 1] is not None and row[content] is not None else _large_row(snapshot, table, row)
-            for row in rows
-        ]
+        return _with_large(snapshot, table, rows)
 
     return by_run(read)
 
 
-def _large_row(snapshot: Snapshot, table: Table, row: Row) -> Row:
-    place = table.key(row)
-    content, rest = (
-        digest_of(*(large(snapshot, table.large(column), place)[0] for column in (*texts, *numbers))) if texts else b""
-        for texts, numbers in (table.content, table.rest)
-    )
-    at, *_ = table.places
-    return (*row[:at], content, rest, *row[at + 2 :])
+def rows_of(snapshot: Snapshot, table: Table, run_ids: Sequence[str]) -> Iterator[tuple[Value, list[Row]]]:
+    """The same of these runs."""
+    for start in range(0, len(run_ids), CHUNK):
+        yield from by_run(partial(_rows_of, snapshot, table, run_ids[start : start + CHUNK]))
+
+
+def _rows_of(snapshot: Snapshot, table: Table, run_ids: Sequence[str], after: Row | None) -> list[Row]:
+    left = run_ids if after is None else [run_id for run_id in run_ids if run_id >= text(after[0])]
+    place: dict[str, Value] = {} if after is None else table.key(after)
+    sql = table.of(after=after is not None)
+    rows = list(snapshot.rows_of(sql, left, {**place, "slice": SLICE, "inline": INLINE}))
+    return _with_large(snapshot, table, rows)
+
+
+def _with_large(snapshot: Snapshot, table: Table, rows: list[Row]) -> list[Row]:
+    places = [each for each in table.bodies if int in set(map(type, map(itemgetter(each[0]), rows)))]
+    for number, row in enumerate(rows) if places else ():
+        for place, column in places:
+            if type(row[place]) is int:
+                found, _ = large(snapshot, table.large(column), table.key(row))
+                row = (*row[:place], found.hex(), *row[place + 1 :])
+        rows[number] = row
+    return rows
 
 
 def large(snapshot: Snapshot, sql: str, place: dict[str, Value]) -> tuple[bytes, Value]:
@@ -304,10 +333,9 @@ def large(snapshot: Snapshot, sql: str, place: dict[str, Value]) -> tuple[bytes,
 
 
 def _head(snapshot: Snapshot, row: Row) -> Head:
-    run_id, workflow, status, created_at, made, called, serialization, input_, output, error, end, cut_after, parent = (
-        row[:13]
-    )
-    started_at, version, dedup, debounced, forked_from, schedule = row[13:]
+    made = row[: len(_MADE)]
+    run_id, workflow, status, created_at, serialization, input_, output, error, *others = row[len(_MADE) :]
+    end, cut_after, parent, started_at, version, dedup, debounced, forked_from, schedule = others
     place = {"run": run_id}
     words = error
     if type(input_) is int:
@@ -325,8 +353,7 @@ def _head(snapshot: Snapshot, row: Row) -> Head:
         workflow if type(workflow) is str else text(workflow),
         status if type(status) is str else text(status),
         created_at,
-        made if isinstance(made, bytes) else b"",
-        called if isinstance(called, bytes) else b"",
+        made,
         serialization,
         input_digest,
         output,

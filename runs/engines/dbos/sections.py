@@ -50,7 +50,13 @@ _MIGRATIONS = "SELECT version FROM {schema}dbos_migrations ORDER BY version"
 
 def sections(snapshot: Snapshot) -> tuple[Section, ...]:
     """Those that have rows."""
-    found = (workflows(snapshot), _queues(snapshot), _schedules(snapshot), _versions(snapshot), _migrations(snapshot))
+    of_runs = workflows(snapshot)
+    return (*((of_runs,) if of_runs.rows else ()), *configuration(snapshot))
+
+
+def configuration(snapshot: Snapshot) -> tuple[Section, ...]:
+    """Those that say how it is set up, not what ran."""
+    found = (_queues(snapshot), _schedules(snapshot), _versions(snapshot), _migrations(snapshot))
     return tuple(section for section in found if section.rows)
 
 

@@ -8,6 +8,7 @@ calls, not of time.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from runs import clock, payloads
 from runs.engines.base import latest
@@ -51,8 +52,7 @@ WHERE n.destination_uuid = :run AND n.consumed_by_function_id IS NOT NULL
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """One row, and what other tables say of it."""
 
     ordinal: int

@@ -6,7 +6,7 @@ awaits, what children answered, and the return value. Left out: the run's own in
 traces, components and deployments, generated values (the engine derives them from the run's id).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from runs.engines.base import BODY_LIMIT
 from runs.engines.digesting import (
@@ -21,7 +21,6 @@ from runs.engines.digesting import (
     by_run,
     digest_of,
     digest_of_bytes,
-    packed,
     since_1970,
 )
 from runs.engines.obelisk.history import in_chunks
@@ -34,6 +33,14 @@ from runs.records import Body, Digests, ErrorSummary, Mark, Payload, RunDigest, 
 from runs.sources.base import Value
 
 Values = tuple[Value, ...]
+
+
+def _packed(texts: Sequence[str], numbers: Sequence[str] = ()) -> str:
+    """SQL for the columns of a row as one blob, that no other values make but a number and the same digits as text: SQLite does
+    this faster than Python. Numbers come first, then the lengths of the texts, none for NULL, then the texts."""
+    heads = ", ',', ".join([*numbers, *(f"octet_length({text})" for text in texts)])
+    return f"CAST(concat({heads}, ':', {', '.join(texts)}) AS BLOB)"
+
 
 LARGEST_INPUT = 1024 * 1024  # bytes of an input that is read among hundreds
 
@@ -55,7 +62,7 @@ _INPUT = "CASE WHEN l.version = 0 AND $valid(l.json_value) THEN $created->'param
 _ORIGIN = "CASE WHEN l.version = 0 AND $valid(l.json_value) THEN $created->'metadata'->>'retry-of' END"
 
 _SMALL = "octet_length(l.json_value) <= :inline"
-_WHOLE = packed(("l.created_at", "l.variant", "l.join_set_id", "l.json_value"), ("l.version",))
+_WHOLE = _packed(("l.created_at", "l.variant", "l.join_set_id", "l.json_value"), ("l.version",))
 _LOG = """SELECT l.execution_id, l.version, l.created_at, l.variant, CASE WHEN $is_small THEN $whole END,
     CASE WHEN $is_small THEN CAST($content AS BLOB) END, CASE WHEN $is_small THEN CAST($input AS BLOB) END, $origin
 FROM {schema}t_execution_log l WHERE $place AND l.execution_id <= :last ORDER BY l.execution_id, l.version LIMIT :slice"""
@@ -71,7 +78,7 @@ _RESPONSES = """SELECT r.execution_id, $sequence, r.created_at, $whole, COALESCE
 FROM {schema}t_join_set_response r
 LEFT JOIN {schema}t_execution_log l ON l.execution_id = r.child_execution_id AND l.version = r.finished_version
 WHERE $place AND r.execution_id <= :last ORDER BY r.execution_id, $sequence LIMIT :slice"""
-_WHOLE_RESPONSE = packed(
+_WHOLE_RESPONSE = _packed(
     ("r.created_at", "r.join_set_id", "r.delay_id", "r.child_execution_id"), ("$delay_success", "r.finished_version")
 )
 _ANSWER = "CASE WHEN $valid(l.json_value) THEN replace($retval, substr(l.execution_id, 3, 26), '') END"
@@ -83,6 +90,8 @@ _AFTER_RESPONSE = "(r.execution_id, $sequence) > (:run, :number)"
 _CLOCKED = """SELECT l.execution_id FROM {schema}t_execution_log l
 JOIN {schema}t_state s ON s.execution_id = CASE WHEN $valid(l.json_value) THEN $created->>'scheduled_by' END
 WHERE l.execution_id >= :first AND l.execution_id <= :last AND l.version = 0 AND $component_type = 'cron'"""
+
+_THERE = "SELECT s.execution_id FROM {schema}t_state s WHERE s.execution_id IN ($ids)"
 
 _INPUTS = """SELECT l.execution_id, substr($body, 1, :limit), octet_length($body) FROM {schema}t_execution_log l
 WHERE l.execution_id IN ($ids) AND l.variant IN ('created', 'Created') AND l.version = 0"""
@@ -119,7 +128,7 @@ class _Log:
     def add(self, rows: list[Values]) -> None:
         _, versions, instants, variants, rests, contents, inputs, origins = zip(*rows, strict=True)
         self.history.add(rests)
-        self.content.add(content for content in contents if content is not None)
+        self.content.add([content for content in contents if content is not None])
         self.events += len(rows)
         self.last = max(self.last, *(text(moment) for moment in instants))
         if versions[0] == 0:
@@ -129,7 +138,7 @@ class _Log:
 
     def answered(self, rows: list[Values]) -> None:
         """Responses: by the order in which they came for the history, by what was asked for the content."""
-        self.history.add(row[3] for row in rows)
+        self.history.add([row[3] for row in rows])
         self.content.add(sorted(digest_of(_asked(row), row[6], row[9]) for row in rows))
         self.events += len(rows)
         self.last = max(self.last, *(text(row[2]) for row in rows))
@@ -203,9 +212,18 @@ def _digest_of_run(row: Row, log: _Log, clocked: bool, error: ErrorSummary | Non
     )
 
 
-def marks(snapshot: Snapshot, run_id: str) -> tuple[Mark, ...]:
-    """What ``history`` is a digest of: rows of the log by their version, and responses by their number. Raises RunNotFound."""
-    demand(snapshot, run_id)
+def marks(snapshot: Snapshot, run_ids: Collection[str]) -> Mapping[str, tuple[Mark, ...]]:
+    """What the ``history`` of these runs is a digest of: rows of the log by their version, and responses by their number. Runs that
+    there are not are absent."""
+    there = {
+        text(run)
+        for ids, params in in_chunks(sorted(set(run_ids)))
+        for (run,) in snapshot.rows(_THERE, params, ids=ids)
+    }
+    return {run_id: _marks(snapshot, run_id) for run_id in run_ids if run_id in there}
+
+
+def _marks(snapshot: Snapshot, run_id: str) -> tuple[Mark, ...]:
     found: list[Mark] = []
     for _, rows in _log(snapshot, run_id, run_id):
         for row in rows:

@@ -45,7 +45,12 @@ _MIGRATIONS = "SELECT h.version, h.name, h.applied_on FROM {schema}refinery_sche
 
 def sections(snapshot: Snapshot) -> tuple[Section, ...]:
     """Those that this schema has; empty ones are left out, but not the functions."""
-    found = [workflows(snapshot)]
+    return (workflows(snapshot), *configuration(snapshot))
+
+
+def configuration(snapshot: Snapshot) -> tuple[Section, ...]:
+    """Those that say how it is set up, not what ran."""
+    found: list[Section] = []
     tables = snapshot.tables
     if "t_deployment" in tables:
         found.append(_deployments(snapshot))
@@ -55,7 +60,7 @@ def sections(snapshot: Snapshot) -> tuple[Section, ...]:
         found += [_crons(snapshot), _upgrades(snapshot)]
     if "version" in tables.get("refinery_schema_history", {}):
         found.append(_migrations(snapshot))
-    return tuple(section for section in found if section.rows or section.key == "workflows")
+    return tuple(section for section in found if section.rows)
 
 
 def _deployments(snapshot: Snapshot) -> Section:
