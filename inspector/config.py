@@ -3,7 +3,6 @@
 Read once at the start and refused with words where a value can't be understood; the command's options win.
 """
 
-import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Any, cast
 from runs import engine_servers
 from runs.clock import parse_instant
 from runs.errors import BadConfiguration
+from runs.machine import processors
 
 PREFIX = "DURASCOPE_"
 _SLUG = re.compile(r"[A-Za-z0-9_.-]{1,120}")
@@ -73,13 +73,6 @@ def _slugs(text: str) -> tuple[str, ...]:
 
 def _text(text: str) -> str:
     return text
-
-
-def processors() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _declared(about: str, default: object, parse: Callable[[str], object]) -> Any:

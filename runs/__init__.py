@@ -14,7 +14,7 @@ says so. Django is imported by the last layers and by ``inspector`` alone: every
 __version__ = "0.1.0"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "wording", "home", "engine_servers"),
+    ("errors", "clock", "wording", "home", "machine", "engine_servers"),
     ("records", "addresses"),
     ("filters", "paging", "payloads"),
     ("sources",),

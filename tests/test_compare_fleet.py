@@ -42,7 +42,7 @@ def pairs(fresh: Unpacked, unpacked: Unpacked, tmp_path: Path, monkeypatch: pyte
 @pytest.fixture
 def by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "WORTH_IT", 1)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(fleet, "processors", lambda: 3)
 
 
 def said(pairs: Sequence[tuple[Database, Database]]) -> list[Told]:

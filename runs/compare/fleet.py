@@ -22,6 +22,7 @@ from runs.compare.failing import Finding, findings
 from runs.compare.reading import module_path
 from runs.compare.records import Comparison, Options
 from runs.errors import DurascopeError, Unreadable
+from runs.machine import processors
 from runs.sources.sqlite import SqliteSource
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "runs.compare.fleet")
@@ -48,7 +49,7 @@ def told_of(
     pairs: Sequence[tuple[Database, Database]], options: Options, fail_on: Sequence[str]
 ) -> Generator[Told, None, None]:
     """What is said of each of these pairs, in their order."""
-    number = min(len(os.sched_getaffinity(0)), len(pairs) // WORTH_IT)
+    number = min(processors(), len(pairs) // WORTH_IT)
     if number < 2:
         yield from (_told(a, b, options, fail_on) for a, b in pairs)
         return
