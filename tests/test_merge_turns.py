@@ -59,3 +59,10 @@ def test_every_page_is_the_same_as_when_all_are_asked(unpacked: Unpacked, where:
             break
     assert after is None
     assert known is None or not merged_runs(databases, where, known, 17, newest).rows
+
+
+def test_the_newest_run_of_a_database_is_known_without_asking_for_its_list(unpacked: Unpacked) -> None:
+    names = ("zoo-3.4.0", "shop-early", "mini-1.13.0", "shop-staging")
+    databases = [Database(SqliteSource(unpacked(name), name)) for name in names]
+    first = {one.slug: merged_runs([one], Filter(), None, 1).rows[0][1].created_at for one in databases}
+    assert fleet.newest_by_slug(databases) == first
