@@ -59,7 +59,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
     tag = tag_of([database])
     if answer := unchanged(request, tag):
         return answer
-    seen = known_as_of(database, database.read(lambda engine: read(engine, request, segment, tab)))
+    seen = known_as_of(database, database.read(lambda engine: read(database, engine, request, segment, tab)))
     context = {
         "here": "run",
         "slug": slug,
