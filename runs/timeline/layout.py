@@ -232,7 +232,7 @@ def _segments(item: _Item, scale: Scale, ghosts: Scale | None) -> Iterator[Segme
 def segments_of(spans: Iterable[Span], scale: Scale) -> Iterator[Segment]:
     """The spans as they are drawn on a scale; those outside of it are left out."""
     for span in spans:
-        if scale.shows(*sorted((span.start, span.end))):
+        if scale.shows(span.start, span.end) if span.start <= span.end else scale.shows(span.end, span.start):
             x, end = scale.x(span.start), scale.x(span.end)
             width = max(end - x, 0.0)
             thin = width < THIN and span.pattern is not Pattern.LINE
