@@ -120,7 +120,7 @@ def _remainder(slug: str, engine: Engine, where: Filter, place: _Place | None, l
     if place is not None:
         where = replace(where, until=_until(where.until, place, including=slug >= place.slug))
     own = place if place is not None and slug == place.slug else None
-    page = engine.runs(where, None, limit)
+    page = engine.runs(where, None, limit if own is None else limit + 1)  # the place's own run is not shown again
     rows = list(page.rows)
     while page.next is not None and own is not None and not _passed(rows, own):
         page = _go_on(engine, where, page.next, rows)
