@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 YOUNG = 20_000  # objects more than are freed, until garbage is looked for among them: a list makes as many, of which none is
-GIVEN_BACK_EVERY = 10.0  # seconds
+GIVEN_BACK_EVERY = 2.0  # seconds
 ARENAS = 2  # parts that the C library's heap has at most: threads that each have one keep what others could use
 _M_ARENA_MAX = -8  # of malloc.h
 
