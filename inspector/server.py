@@ -1,6 +1,5 @@
 """gunicorn, started from Python: one listening socket, a few worker processes, nothing written, nothing left behind."""
 
-import gc
 import signal
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from inspector import memory
 from inspector.config import Config
 from inspector.worker import MAX_CONNECTIONS, MAX_LINE, PatientWorker
 from runs.errors import BadConfiguration
@@ -80,10 +80,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         from inspector.wsgi import application
 
         get_resolver().check()
-        gc.freeze()
-        # A page of a long run makes tens of thousands of records, which form no circles: looking for some among them each time
-        # there are 700 more took a fourth of its time.
-        gc.set_threshold(10_000, 20, 20)
+        memory.prepare()
         return application
 
     def when_ready(self, arbiter: Arbiter) -> None:

@@ -26,6 +26,7 @@ from gunicorn.workers import base
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.workertmp import WorkerTmp
 
+from inspector import memory
 from runs.errors import (
     AddressTooLong,
     BadRequest,
@@ -114,6 +115,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def init_process(self) -> None:
         """Called by gunicorn in the new process."""
         self.waiting: dict[Connection, None] = {}  # the one that has waited longest first
+        self.tidies_at = time.monotonic() + memory.GIVEN_BACK_EVERY
         super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
@@ -148,8 +150,11 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._send(conn)
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Ends the clients whose time is over, or all; called once a second."""
+        """Ends the clients whose time is over, or all; called once a second, which is when memory is looked after too."""
         now = time.monotonic()
+        if now >= self.tidies_at:
+            self.tidies_at = now + memory.GIVEN_BACK_EVERY
+            memory.give_back()
         for conn in [conn for conn in self.waiting if force or conn.deadline <= now]:
             self._drop(conn)
 

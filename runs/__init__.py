@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("appending",),
     ("holding",),
     ("links", "lookup", "counting"),
-    ("merge", "histogram", "fleet"),
+    ("merge", "histogram", "fleet", "long_runs"),
     ("facets",),
     ("timeline",),
     ("compare",),

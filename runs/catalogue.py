@@ -16,7 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -55,6 +55,10 @@ class Database:
     @property
     def slug(self) -> str:
         return self.source.slug
+
+    def seen(self) -> "Database":
+        """The same, its file looked at once for all that asks for its fingerprint or its size (Source.seen)."""
+        return Database(self.source.seen())
 
     def read(self, work: Callable[[Engine], T]) -> T:
         """What ``work`` returns for one short snapshot. Raises Unreadable, UnknownSchema among it."""
@@ -104,8 +108,11 @@ class Catalogue:
     def _scan(self) -> dict[str, Database]:
         found: dict[str, _Found] = {}
         own = os.path.realpath(home.folder() / home.FILE)
+        folder = cache(os.path.realpath)  # thousands of files, once a second, in a few folders
         for item in self._found():
-            real = os.path.realpath(item.path)
+            path = item.path
+            is_link = os.path.islink(path)  # noqa: PTH114  Path's own raises where a folder may not be looked into
+            real = os.path.realpath(path) if is_link else os.path.join(folder(path.parent), path.name)  # noqa: PTH118
             if real == own:
                 continue  # Django has it open in this very process: reading it here would take its locks away
             known = found.get(real)

@@ -2,7 +2,6 @@
 
 import os
 import re
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,8 +34,10 @@ def is_fixed() -> bool:
 def parse_instant(text: str | None) -> datetime | None:
     """An aware UTC datetime (nanoseconds cut to microseconds), or None where the text is no instant from FIRST to LAST."""
     if isinstance(text, str) and _USUAL.fullmatch(text):
-        with suppress(ValueError):
+        try:
             return _plausible(datetime.fromisoformat(f"{text[:26]}+00:00"))
+        except ValueError:  # day 31 of a month of 30
+            return None
     if not isinstance(text, str) or not (match := _TIMESTAMP.fullmatch(text.strip())):
         return None
     year, month, day, hour, minute, second, fraction, zone = match.groups()

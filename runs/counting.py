@@ -92,7 +92,9 @@ def counted(
     """What ``work(slug, engine)`` says of each database, in their order; None where that isn't counted yet. ``question``
     tells it from other work; ``waits``: however long it takes. Errors are never kept."""
     stays_true = STAYS_TRUE * max(1, len(databases) // AT_ONCE)
-    states = [_state(database, stays_true) for database in databases]
+    # What is due, and the 24 hours of failures, move with the clock even where the file stays as it is.
+    time_of_day = int(clock.now().timestamp()) // stays_true
+    states = [(database.source.fingerprint(), time_of_day) for database in databases]
     with _lock:
         under_way = set(_under_way)  # before the answers: what ends in between is known, or told by _start
     keys: list[_Key] = [(database.source.place, question) for database in databases]
@@ -131,11 +133,6 @@ def _read(database: Readable, work: Callable[[str, Engine], T]) -> T | Durascope
         return database.read(lambda engine: work(database.slug, engine))
     except DurascopeError as error:
         return error
-
-
-def _state(database: Countable, stays_true: int) -> tuple[str, int]:
-    # What is due, and the 24 hours of failures, move with the clock even where the file stays as it is.
-    return database.source.fingerprint(), int(clock.now().timestamp()) // stays_true
 
 
 def _is_small(database: Countable) -> bool:

@@ -66,11 +66,11 @@ def last_event_at(database: Database) -> datetime | None:
 
 
 def newest_by_slug(databases: Sequence[Database]) -> dict[str, datetime]:
-    """An instant after which a database has no run: of those that are known as they are."""
+    """When the newest run of a database was created: of those that are known as they are."""
     return {
-        entry.slug: entry.contents.overview.last_event_at
+        entry.slug: entry.contents.overview.newest_run_at
         for entry in glance(databases)
-        if isinstance(entry.contents, Contents) and entry.fresh and entry.contents.overview.last_event_at is not None
+        if isinstance(entry.contents, Contents) and entry.fresh and entry.contents.overview.newest_run_at is not None
     }
 
 

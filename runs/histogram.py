@@ -28,10 +28,8 @@ def histogram(databases: Sequence[Countable], where: Filter, parts: int = PARTS)
     found = [one for one in found if one.parts]
     if not found:
         return Histogram(), fresh and summed
-    sums = tuple(
-        (sum(every for every, _ in part), sum(failed for _, failed in part))
-        for part in zip(*(one.parts for one in found), strict=True)
-    )
+    columns = (zip(*part, strict=True) for part in zip(*(one.parts for one in found), strict=True))
+    sums = tuple((sum(every), sum(failed)) for every, failed in columns)
     return replace(found[0], parts=sums), fresh and summed
 
 

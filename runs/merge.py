@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from runs.addresses import decode, encode, is_digest
 from runs.clock import EPOCH, FIRST, LAST
@@ -79,8 +80,8 @@ def merged_runs(
             break
         found = read_each(asked, lambda slug, engine: _remainder(slug, engine, where, place, limit))
         answers |= zip((database.slug for database in asked), found, strict=True)
-        streams = [[(one.slug, run) for run in one.runs] for one in answers.values() if isinstance(one, _Remainder)]
-        ordered = list(heapq.merge(*streams, key=lambda row: (EPOCH - row[1].created_at, row[0])))
+        streams = [[(one.slug, run) for run in one.runs] for one in found if isinstance(one, _Remainder)]
+        ordered = list(islice(heapq.merge(ordered, *streams, key=_order), limit + 1))
     remainders = [answer for answer in answers.values() if isinstance(answer, _Remainder)]
     more = len(ordered) > limit or len(answers) < len(databases) or any(remainder.more for remainder in remainders)
     rows = tuple(ordered[:limit])
@@ -94,6 +95,10 @@ def merged_runs(
         ),
         partial=tuple((remainder.slug, remainder.partial) for remainder in remainders if remainder.partial),
     )
+
+
+def _order(row: tuple[str, Run]) -> tuple[timedelta, str]:
+    return EPOCH - row[1].created_at, row[0]
 
 
 def _turns(databases: Sequence[Readable], newest: Mapping[str, datetime]) -> Iterator[Sequence[Readable]]:
@@ -115,7 +120,7 @@ def _remainder(slug: str, engine: Engine, where: Filter, place: _Place | None, l
     if place is not None:
         where = replace(where, until=_until(where.until, place, including=slug >= place.slug))
     own = place if place is not None and slug == place.slug else None
-    page = engine.runs(where, None, limit)
+    page = engine.runs(where, None, limit if own is None else limit + 1)  # the place's own run is not shown again
     rows = list(page.rows)
     while page.next is not None and own is not None and not _passed(rows, own):
         page = _go_on(engine, where, page.next, rows)

@@ -270,9 +270,13 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One database in numbers. ``failures`` counts the runs that failed in each of 24 equal parts of the window."""
+    """One database in numbers. ``failures`` counts the runs that failed in each of 24 equal parts of the window.
+
+    ``newest_run_at`` is when the newest run was created; None where there is no run, or an instant that can't be read.
+    """
 
     runs: Mapping[Status, int]
+    newest_run_at: datetime | None
     last_event_at: datetime | None
     window_start: datetime
     window_end: datetime

@@ -10,9 +10,10 @@ import pytest
 from runs import fleet, merge
 from runs.catalogue import Database
 from runs.engines.base import Engine
+from runs.engines.dbos import Dbos
 from runs.filters import Filter
 from runs.merge import merged_runs
-from runs.records import Status
+from runs.records import Cursor, Page, Run, Status
 from runs.sources.sqlite import SqliteSource
 
 T = TypeVar("T")
@@ -60,3 +61,26 @@ def test_every_page_is_the_same_as_when_all_are_asked(unpacked: Unpacked, where:
             break
     assert after is None
     assert known is None or not merged_runs(databases, where, known, 17, newest).rows
+
+
+def test_each_page_of_one_database_is_one_question(unpacked: Unpacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    runs = Dbos.runs
+
+    def noted(self: Dbos, where: Filter, after: Cursor | None, limit: int) -> Page[Run]:
+        asked.append(limit)
+        return runs(self, where, after, limit)
+
+    monkeypatch.setattr(Dbos, "runs", noted)
+    zoo = Database(SqliteSource(unpacked("zoo-3.4.0"), "zoo"))
+    after = merged_runs([zoo], Filter(), None, 5).next
+    assert after is not None
+    assert len(merged_runs([zoo], Filter(), after, 5).rows) == 5
+    assert len(asked) == 2
+
+
+def test_the_newest_run_of_a_database_is_known_without_asking_for_its_list(unpacked: Unpacked) -> None:
+    names = ("zoo-3.4.0", "shop-early", "mini-1.13.0", "shop-staging")
+    databases = [Database(SqliteSource(unpacked(name), name)) for name in names]
+    first = {one.slug: merged_runs([one], Filter(), None, 1).rows[0][1].created_at for one in databases}
+    assert fleet.newest_by_slug(databases) == first

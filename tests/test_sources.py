@@ -311,6 +311,15 @@ def test_a_link_is_followed_to_the_file_and_to_what_lies_beside_it(
     assert SqliteSource(link, "notes").read(counted) == expected
 
 
+def test_a_file_in_a_linked_folder_is_read_with_what_lies_beside_it(
+    tmp_path: Path, untouched: Callable[[], None]
+) -> None:
+    expected = left_over_wal(tmp_path / "data" / "notes.sqlite")
+    (tmp_path / "linked").symlink_to("data")
+    untouched()
+    assert SqliteSource(tmp_path / "linked" / "notes.sqlite", "notes").read(counted) == expected
+
+
 def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "circle").symlink_to("circle")
@@ -332,3 +341,17 @@ def test_a_pipe_beside_the_file_is_refused_and_never_waited_for(suffix: str, tmp
     os.mkfifo(f"{path}{suffix}")
     with pytest.raises(NotAFile, match="a named pipe"):
         SqliteSource(path, "x").read(counted)
+
+
+def test_what_was_seen_of_a_file_stays_as_it_was_while_it_is_read_as_it_is(tmp_path: Path) -> None:
+    path = make(tmp_path / "notes.sqlite", "DELETE")
+    os.utime(path, (1_700_000_000, 1_700_000_000))  # what was written just now has another fingerprint each time
+    source = SqliteSource(path, "notes")
+    seen = source.seen()
+    before = seen.fingerprint(), seen.facts()
+    assert before == (source.fingerprint(), source.facts())
+    source.path.unlink()
+    assert (seen.fingerprint(), seen.facts()) == before
+    with pytest.raises(FileMissing):
+        seen.read(lambda reader: reader.tables)
+    assert (source.seen().fingerprint(), source.seen().facts()) == ("FileMissing", None)

@@ -174,3 +174,14 @@ def test_a_child_that_the_database_no_longer_holds_is_no_error(serve: Serve, fre
     text = page(client, "/db/zoo/runs/wf-parent/?open=1&step=1")
     assert 'id="s1"' in text
     page(client, "/db/zoo/runs/wf-parent-1/", 404)
+
+
+def test_an_id_leads_to_its_run_wherever_it_is_and_anything_else_to_a_list(
+    serve: Serve, unpacked: Callable[[str], Path]
+) -> None:
+    client = serve(shop=unpacked("shop"), early=unpacked("shop-early"), zoo=unpacked("zoo-3.4.0"))
+    assert client.get("/search/?q=wf-happy").headers["location"] == "/db/zoo/runs/wf-happy/"
+    both = page(client, f"/search/?q={FULFIL}")
+    assert f"/db/shop/runs/{FULFIL}/" in both
+    assert f"/db/early/runs/{FULFIL}/" in both
+    assert client.get("/search/?q=wf-happ").headers["location"] == "/runs/?q=wf-happ"

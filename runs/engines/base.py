@@ -65,6 +65,9 @@ class Engine(Protocol):
     def run(self, run_id: str) -> Run:
         """With facts, tries and payloads. Raises RunNotFound."""
 
+    def demand(self, run_id: str) -> None:
+        """Raises RunNotFound unless there is such a run: nothing else of it is read."""
+
     def long_ids(self, longer_than: int) -> list[str]:
         """The ids with more UTF-8 bytes than that: they are addressed by a digest."""
 

@@ -62,6 +62,9 @@ class Source(Protocol):
     def facts(self) -> FileFacts | None:
         """None where there is no file."""
 
+    def seen(self) -> "Source":
+        """The same source, its fingerprint and facts as they are now: looked at once for all who ask in one request."""
+
     def read(self, work: Callable[[Reader], T]) -> T:
         """What ``work`` returns for one short snapshot; the connection is closed when this returns.
 

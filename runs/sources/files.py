@@ -66,7 +66,7 @@ class Mark:
 class FileState:
     """A database file and what lies beside it at one moment; None where there is no such file.
 
-    ``path`` has its links resolved, because SQLite looks for the -wal beside the file that a link leads to.
+    ``path`` leads to the file itself, because SQLite looks for the -wal beside the file that a link leads to.
     The -shm is SQLite's scratch: only whether it is there counts. ``one_owner``: what lies beside the file belongs to
     whom the file belongs to.
     """
@@ -116,8 +116,11 @@ class FileState:
 def look(path: Path) -> FileState:
     """The file's state by ``stat`` alone. Raises FileMissing, NotAFile, NotPermitted and other Unreadable."""
     with file_failure(path):
-        real = os.path.realpath(path, strict=True)
-        found = Path(real).stat()
+        real = os.fspath(path)
+        found = os.lstat(real)
+        if stat.S_ISLNK(found.st_mode):
+            real = os.path.realpath(path, strict=True)
+            found = os.stat(real)  # noqa: PTH116  as often as files are looked at, a Path costs more than the look
         main = _mark(real, found)
         beside = {suffix: _beside(real + suffix) for suffix in COMPANIONS}
     owners = {(about.st_uid, about.st_gid) for about in (found, *beside.values()) if about}

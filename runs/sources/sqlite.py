@@ -67,6 +67,13 @@ class SqliteSource:
         except Unreadable:
             return None
 
+    def seen(self) -> "SeenSource":
+        try:
+            state = look(self.path)
+        except Unreadable as error:
+            return SeenSource(self.path, self._slug, type(error).__name__, None)
+        return SeenSource(self.path, self._slug, state.fingerprint, state.facts())
+
     def read(self, work: Callable[[Reader], T]) -> T:
         for attempt in range(ATTEMPTS):
             if attempt:  # even a sleep of no time gives the processor away
@@ -105,6 +112,21 @@ class SqliteSource:
         except Unreadable:
             return False
         return found == state if blind else found.identity == state.identity
+
+
+class SeenSource(SqliteSource):
+    """The same file as one look found it; what is read of it is read as ever."""
+
+    def __init__(self, path: Path, slug: str, fingerprint: str, facts: FileFacts | None) -> None:
+        self.path = path
+        self._slug = slug
+        self._fingerprint, self._facts = fingerprint, facts
+
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    def facts(self) -> FileFacts | None:
+        return self._facts
 
 
 class SqliteReader:

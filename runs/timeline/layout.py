@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from runs import wording
+from runs.clock import FIRST
 from runs.records import ErrorSummary, Run, Status, Step, StepKind, Usual
 from runs.timeline.scale import Scale, between, merge
 from runs.timeline.spans import Pattern, Segment, Span, beginning, run_spans, step_spans
@@ -173,15 +174,18 @@ def _at_once(steps: Sequence[Step], spans: Mapping[int, tuple[Span, ...]]) -> di
     )
     found: dict[int, tuple[int, bool]] = {}
     group: list[tuple[datetime, datetime, int]] = []
+    over = FIRST  # when the last of the group has ended
     for item in [*timed, None]:
-        if item is not None and group and item[0] < max(end for _, end, _ in group[-64:]):
+        if item is not None and group and item[0] < over:
             group.append(item)
+            over = max(over, item[1])
             continue
         if len(group) > 1:
             most = _most(group)
             first = min(ordinal for _, _, ordinal in group)
             found.update({ordinal: (most, ordinal == first) for _, _, ordinal in group})
         group = [item] if item else []
+        over = item[1] if item else FIRST
     return found
 
 
@@ -228,7 +232,7 @@ def _segments(item: _Item, scale: Scale, ghosts: Scale | None) -> Iterator[Segme
 def segments_of(spans: Iterable[Span], scale: Scale) -> Iterator[Segment]:
     """The spans as they are drawn on a scale; those outside of it are left out."""
     for span in spans:
-        if scale.shows(*sorted((span.start, span.end))):
+        if scale.shows(span.start, span.end) if span.start <= span.end else scale.shows(span.end, span.start):
             x, end = scale.x(span.start), scale.x(span.end)
             width = max(end - x, 0.0)
             thin = width < THIN and span.pattern is not Pattern.LINE

@@ -102,7 +102,10 @@ def _sweep(start: datetime, end: datetime, spans: Iterable[tuple[str, Span]]) ->
 
 
 def _current(active: Sequence[int]) -> str:
-    return next((key for (key, _), count in zip(PARTS, active, strict=True) if count), "code")
+    for position, count in enumerate(active):
+        if count:
+            return PARTS[position][0]
+    return "code"
 
 
 def _entries(times: dict[str, timedelta], total: timedelta) -> tuple[Entry, ...]:

@@ -73,8 +73,11 @@ class Scale:
     def x(self, moment: datetime) -> float:
         """Per cent of the track; instants outside the window lie on its edges."""
         piece = self._pieces[max(0, bisect_right(self._starts, moment) - 1)]
-        inside = min(max(moment, piece.start), piece.end)
-        return piece.x + piece.width * ((inside - piece.start) / (piece.end - piece.start))
+        if moment <= piece.start:
+            return piece.x
+        if moment >= piece.end:
+            return piece.x + piece.width
+        return piece.x + piece.width * ((moment - piece.start) / (piece.end - piece.start))
 
     def moment(self, x: float) -> datetime:
         """The instant that is drawn at so many per cent; what lies in a gap is the gap's end."""

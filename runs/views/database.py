@@ -14,7 +14,7 @@ from runs.views.live import incomplete, tag_of, unchanged
 
 def database(request: HttpRequest, slug: str) -> HttpResponse:
     """``GET /db/<slug>/``."""
-    found = served().database(slug)
+    found = served().database(slug).seen()
     tag = tag_of([found])
     if answer := unchanged(request, tag):
         return answer

@@ -14,7 +14,7 @@ MOST = 200  # rows that are shown unless all are asked for
 
 def fleet(request: HttpRequest) -> HttpResponse:
     """``GET /``."""
-    databases = served().databases()
+    databases = [database.seen() for database in served().databases()]
     tag = tag_of(databases)
     if answer := unchanged(request, tag):
         return answer

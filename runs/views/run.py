@@ -55,11 +55,11 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
     """``GET /db/<slug>/runs/<id>/`` and its views."""
     if tab not in TABS:
         raise AddressNotFound(f"A run has the views {', '.join(TABS)}.")
-    database = served().database(slug)
+    database = served().database(slug).seen()
     tag = tag_of([database])
     if answer := unchanged(request, tag):
         return answer
-    seen = known_as_of(database, database.read(lambda engine: read(engine, request, segment, tab)))
+    seen = known_as_of(database, database.read(lambda engine: read(database, engine, request, segment, tab)))
     context = {
         "here": "run",
         "slug": slug,

@@ -41,7 +41,7 @@ class Chip:
 
 def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
     """``GET /runs/`` and ``GET /db/<slug>/runs/``."""
-    databases = databases_of(request, slug)
+    databases = tuple(database.seen() for database in databases_of(request, slug))
     tag = tag_of(databases)
     if answer := unchanged(request, tag):
         return answer

@@ -24,7 +24,8 @@ def search(request: HttpRequest) -> HttpResponse:
     for candidate in _candidates(text):
 
         def has(slug: str, engine: Engine, wanted: str = candidate) -> str:
-            return engine.run(wanted).id
+            engine.demand(wanted)
+            return wanted
 
         found = [
             (database.slug, answer)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.http import HttpRequest
 
-from runs import lookup
+from runs import long_runs, lookup
 from runs.catalogue import Database
 from runs.counting import counted
 from runs.diagnosis import known_until
@@ -76,10 +76,10 @@ class Snapshot:
     bodies: tuple[Body, ...] = ()
 
 
-def read(engine: Engine, request: HttpRequest, segment: str, tab: str) -> Snapshot:
+def read(database: Database, engine: Engine, request: HttpRequest, segment: str, tab: str) -> Snapshot:
     """The run that an address's segment names, as of its own last instant where it isn't finished (known_as_of)."""
     run = engine.run(lookup.run_id(engine, segment))
-    steps = engine.steps(run.id)
+    steps = long_runs.steps(database, engine, run.id)
     as_of, stale = known_until(run, None)
     branches = _branches(engine, steps, paths(request)) if tab == "timeline" else {}
     seen = Snapshot(engine.slug, run, steps, as_of, stale, engine.neighbours(run.id), branches)

@@ -1,10 +1,14 @@
 """What watching costs an engine: commits in a live file with ten watchers on its pages and without, in turn.
 
-python -m tests.benchmarks.live FILE SECONDS        writes like an engine until then, and prints the latency of each commit
+At full speed an engine also wants both cores of a small machine, which the server then takes a part of; at half of it, what is left
+is what readers' locks cost.
+
+python -m tests.benchmarks.live FILE SECONDS [COMMITS A SECOND]     writes like an engine; prints the latency of each commit
 """
 
 import itertools
 import json
+import math
 import shutil
 import sqlite3
 import statistics
@@ -25,7 +29,7 @@ from tests.serving import ROOT
 PAIRS = 5
 SECONDS = 6.0
 WATCHERS = 10
-POLLED = 2.0  # seconds between two looks of a live page (static/js/live.js)
+POLLED, RARELY = 2.0, 9  # seconds between two looks of a live page, or as many times as long as the last took (live.js)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,9 @@ class Cost:
 
     commits: float
     p99: float
+    paced: float  # the 99th percentile again, where the engine makes half as many commits as it could
     alone: float  # commits a second without watchers
+    cpu: float  # seconds that the server computed a second
     answers: int  # that the watchers got
     locked: int  # of those, "the file is locked": while an engine writes all the time, a reader may wait in vain
 
@@ -46,26 +52,36 @@ def cost(real: Path, folder: Path, journal: str) -> Cost:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(f"PRAGMA journal_mode={journal}")
     pairs: list[tuple[list[float], list[float]]] = []
+    paced: list[tuple[list[float], list[float]]] = []
     answers: list[int] = []
     with subjects.durascope(folder, f"live={file}") as durascope:
+        computed = durascope.cpu()
         for _ in range(PAIRS):
             alone = _written(file)
+            half = len(alone) / SECONDS / 2
             with _watched(durascope) as asked:
                 watched = _written(file)
             answers += asked
             pairs.append((alone, watched))
+            alone_half = _written(file, half)
+            with _watched(durascope) as asked:
+                paced.append((alone_half, _written(file, half)))
+            answers += asked
+        computed = durascope.cpu() - computed
     return Cost(
         statistics.median(len(alone) / len(watched) for alone, watched in pairs),
         statistics.median(_p99(watched) / _p99(alone) for alone, watched in pairs),
+        statistics.median(_p99(watched) / _p99(alone) for alone, watched in paced),
         statistics.median(len(alone) for alone, _ in pairs) / SECONDS,
+        computed / (2 * PAIRS * SECONDS),
         len(answers),
         answers.count(423),
     )
 
 
-def _written(file: Path) -> list[float]:
-    """Seconds that each commit of an engine took, in a process of its own."""
-    program = [sys.executable, "-m", "tests.benchmarks.live", str(file), str(SECONDS)]
+def _written(file: Path, rate: float = math.inf) -> list[float]:
+    """Seconds that each commit of an engine took, in a process of its own; at most ``rate`` commits a second."""
+    program = [sys.executable, "-m", "tests.benchmarks.live", str(file), str(SECONDS), str(rate)]
     found = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
     return [float(took) for took in json.loads(found.stdout)]
 
@@ -87,11 +103,13 @@ def _watched(durascope: Subject) -> Iterator[list[int]]:
         known = ""
         over.wait(delay)
         while not over.is_set():
+            began = time.monotonic()
             answer = durascope.ask(page, Durascope_Tag=known)
+            took = time.monotonic() - began
             answers.append(answer[0])
             if answer[0] == 200:
                 known = tag(answer)
-            over.wait(POLLED)
+            over.wait(max(POLLED, RARELY * took))
 
     threads = [threading.Thread(target=watch, args=(next(pages), POLLED * n / WATCHERS)) for n in range(WATCHERS)]
     for thread in threads:
@@ -104,10 +122,11 @@ def _watched(durascope: Subject) -> Iterator[list[int]]:
             thread.join()
 
 
-def write(file: Path, seconds: float) -> list[float]:
-    """Runs of six steps, each row a transaction of its own, as DBOS writes them, as fast as the disk takes them."""
+def write(file: Path, seconds: float, rate: float = math.inf) -> list[float]:
+    """Runs of six steps, each row a transaction of its own, as DBOS writes them, as fast as the disk takes them, or as often."""
     took: list[float] = []
-    until = time.monotonic() + seconds
+    start = time.monotonic()
+    until = start + seconds
     first = time.time_ns()
     with closing(sqlite3.connect(file, isolation_level=None, timeout=30)) as connection:
         for number in itertools.count():
@@ -120,6 +139,7 @@ def write(file: Path, seconds: float) -> list[float]:
                 connection.execute(sql, {"run": run, "now": time.time_ns() // 1_000_000})
                 connection.execute("COMMIT")
                 took.append(time.perf_counter() - began)
+                time.sleep(max(start + len(took) / rate - time.monotonic(), 0))
     return took
 
 
@@ -137,4 +157,4 @@ def _statements() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(write(Path(sys.argv[1]), float(sys.argv[2]))))
+    print(json.dumps(write(Path(sys.argv[1]), *map(float, sys.argv[2:]))))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from tests.benchmarks import live, obelisk_databases, pages, soak, subjects
+from tests.benchmarks import live, obelisk_databases, pages, paint, soak, subjects
 from tests.benchmarks.databases import MIXED, multiply
 from tests.benchmarks.pages import Measured, Work, settle
 from tests.benchmarks.subjects import Subject
@@ -163,11 +163,16 @@ def _long(databases: Databases) -> None:
     with subjects.durascope(
         databases.folder, f"dbos={dbos}", f"obelisk={obelisk}", DURASCOPE_QUERY_SECONDS="60"
     ) as durascope:
-        for name, run_id in (("dbos", run), ("obelisk", parent)):
-            took = durascope.timed(f"/db/{name}/runs/{run_id}/", 5)
+        paths = {name: f"/db/{name}/runs/{run_id}/" for name, run_id in (("dbos", run), ("obelisk", parent))}
+        firsts = {name: durascope.first(path) for name, path in paths.items()}
+        times = {name: durascope.timed(path, 5) for name, path in paths.items()}
+        painted = paint.first_paints([f"{durascope.url.rstrip('/')}{path}" for path in paths.values()])
+        for (name, took), seen in zip(times.items(), painted, strict=True):
             print(
-                f"{name}, a run of {STEPS:,} steps: {took.median:.0f} ms (CPU {took.cpu:.0f}),"
-                f" {took.size / 1000:.0f} kB; to reach 400, 40 kB"
+                f"{name}, a run of {STEPS:,} steps: {firsts[name]:.0f} ms at first, {took.median:.0f} after"
+                f" (CPU {took.cpu:.0f}), {took.size / 1000:.0f} kB; to reach 400, 40 kB;"
+                f" first paint {f'{seen:.0f} ms' if seen is not None else 'not measured: no Chromium'} (500)",
+                flush=True,
             )
 
 
@@ -205,7 +210,8 @@ def _live(databases: Databases) -> None:
         cost = live.cost(databases.zoo, databases.folder, journal)
         print(
             f"ten watchers of a live file, journal {journal}: {cost.commits:.2f} times fewer commits (to reach 1.1),"
-            f" p99 {cost.p99:.2f} times (1.3); {cost.alone:.0f} commits a second alone; {cost.answers} answers,"
+            f" p99 {cost.p99:.2f} times (1.3), {cost.paced:.2f} at half speed; the server's CPU {cost.cpu:.0%};"
+            f" {cost.alone:.0f} commits a second alone; {cost.answers} answers,"
             f" {cost.locked} of them that it is locked",
             flush=True,
         )

@@ -118,6 +118,9 @@ class Dbos:
     def run(self, run_id: str) -> Run:
         return details.details(self._snapshot, run_id)
 
+    def demand(self, run_id: str) -> None:
+        details.require(self._snapshot, run_id)
+
     def long_ids(self, longer_than: int) -> list[str]:
         return [text(run_id) for (run_id,) in self._snapshot.rows(_LONG_IDS, {"bytes": longer_than})]
 

@@ -1,7 +1,7 @@
 """A DBOS file in numbers, and what a filter can be set to."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from runs import clock
@@ -79,6 +79,7 @@ def overview(snapshot: Snapshot) -> Overview:
     problem = snapshot.schema.revision(newest_migration(snapshot)).problem
     return Overview(
         runs=dict(counted),
+        newest_run_at=_newest([row[2] for row in rows]),
         last_event_at=last,
         window_start=end - WINDOW,
         window_end=end,
@@ -86,6 +87,11 @@ def overview(snapshot: Snapshot) -> Overview:
         newest_error=listing.runs(snapshot, failed)[0] if failed else None,
         problems=(problem,) if problem else (),
     )
+
+
+def _newest(created: Sequence[Value]) -> datetime | None:
+    found = [instant(value) for value in created if value is not None]
+    return None if None in found else latest(*found)
 
 
 def newest_migration(snapshot: Snapshot) -> Value:

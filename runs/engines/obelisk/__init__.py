@@ -92,6 +92,9 @@ class Obelisk:
     def run(self, run_id: str) -> Run:
         return detail.run(self._snapshot, run_id)
 
+    def demand(self, run_id: str) -> None:
+        runs.demand(self._snapshot, run_id)
+
     def long_ids(self, longer_than: int) -> list[str]:
         return runs.long_ids(self._snapshot, longer_than)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from runs.engines.obelisk import relations
@@ -37,13 +38,15 @@ _EVENTS = """SELECT l.version,
     CASE WHEN octet_length(l.json_value) <= $small THEN l.json_value END, octet_length(l.json_value)
 FROM {schema}t_execution_log l WHERE l.execution_id = :id AND l.version IN ($versions) ORDER BY l.version"""
 
+_AFTER_ALL: tuple[Value, ...] = (None,) * 7
 _SHORT = "CASE WHEN octet_length($slim) <= $largest THEN $slim END"
+_LIFE_BODY = "CASE WHEN l.variant <> 'history_event' THEN $body END"
 _LIFE_ONLY = "CASE WHEN l.variant <> 'history_event' AND octet_length($slim) <= $largest THEN $slim END"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LogRow:
-    """One row. ``content`` is the object under the variant's name, empty where it can't be read or was left out.
+    """One row. Its JSON is read when something in it is asked for: of most children's rows nothing is.
 
     ``body_size`` is the size in bytes of the payload it holds; ``clipped`` the beginning of an error too large to read.
     """
@@ -52,33 +55,46 @@ class LogRow:
     version: int
     at: datetime | None
     variant: str
-    content: Mapping[str, Any]
+    source: Value
     body_size: int | None
     clipped: str
+
+    @cached_property
+    def content(self) -> Mapping[str, Any]:
+        """The object under the variant's name, empty where it can't be read or was left out."""
+        try:
+            found = parse(self.source)
+        except Unparsed:
+            return NOTHING
+        return mapping(next(iter(found.values()), None)) if isinstance(found, dict) and len(found) == 1 else NOTHING
 
     @property
     def retval(self) -> Mapping[str, Any]:
         """The return value of a ``finished`` row; ``result`` until 0.35."""
         return mapping(self.content.get("retval", self.content.get("result")))
 
-    @property
+    @cached_property
     def event(self) -> Mapping[str, Any]:
         """What happened, for a ``history_event`` row."""
         return mapping(self.content.get("event"))
 
-    @property
+    @cached_property
     def request(self) -> Mapping[str, Any]:
         """What a join set was asked for."""
         return mapping(self.event.get("request"))
 
 
 def lives(snapshot: Snapshot, run_ids: Iterable[str]) -> dict[str, list[LogRow]]:
-    """Of each run all rows by version; those of history events without content."""
+    """Of each run the rows by version; of history events that follow one another the last alone, without content: that is
+    when the attempt around them was last seen."""
     found: dict[str, list[LogRow]] = {run_id: [] for run_id in run_ids}
     for names, params in in_chunks(list(found)):
-        for values in snapshot.rows(_LIFE, params, ids=names, json=_LIFE_ONLY, columns=_COLUMNS):
-            row = _row(values)
-            found.setdefault(row.run_id, []).append(row)
+        rows = snapshot.rows(_LIFE, params, ids=names, json=_LIFE_ONLY, body=_LIFE_BODY, columns=_COLUMNS)
+        for values, (next_run, _, _, next_variant, *_) in zip(rows, [*rows[1:], _AFTER_ALL], strict=True):
+            run_id, _, _, variant, *_ = values
+            if next_variant != variant or next_run != run_id or relations.variant_of(variant) != "history_event":
+                row = _row(values)
+                found.setdefault(row.run_id, []).append(row)
     return found
 
 
@@ -102,17 +118,12 @@ def in_chunks(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Value]]]:
 
 def _row(values: tuple[Value, ...]) -> LogRow:
     run_id, version, created_at, variant, source, body_size, clipped = values
-    try:
-        found = parse(source)
-    except Unparsed:
-        found = None
-    content = mapping(next(iter(found.values()), None)) if isinstance(found, dict) and len(found) == 1 else NOTHING
     return LogRow(
         run_id=text(run_id),
         version=whole(version) or 0,
         at=instant(created_at),
         variant=relations.variant_of(variant),
-        content=content,
+        source=source,
         body_size=whole(body_size),
         clipped=text(clipped),
     )

@@ -18,6 +18,7 @@ BEFORE_LAST = timedelta(
     minutes=1
 )  # t_state.updated_at is the time of the write, in whole seconds, a little after the event's
 
+_NEWEST_RUN = "SELECT max($created_at) FROM {schema}t_state s"
 _LAST_UPDATE = "SELECT max($updated_at) FROM {schema}t_state s"
 _LAST_EVENT = """SELECT max(l.created_at)
 FROM {schema}t_state s JOIN {schema}t_execution_log l ON l.execution_id = s.execution_id
@@ -46,6 +47,7 @@ def overview(snapshot: Snapshot) -> Overview:
     window_start = window_end - WINDOW
     return Overview(
         runs=by_status,
+        newest_run_at=instant(snapshot.rows(_NEWEST_RUN)[0][0]),
         last_event_at=last_event_at,
         window_start=window_start,
         window_end=window_end,

@@ -1,7 +1,8 @@
 """One row of t_state as a run: our status beside the engine's words, and what it waits for."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 from runs import clock
 from runs.engines.base import latest
@@ -88,13 +89,15 @@ def native_status(row: Row) -> str:
     state, lifecycle = text(row.state), text(row.lifecycle)
     if state != "finished":
         return state if lifecycle == "active" else f"{lifecycle}, {state}"
+    return _finished_word(row.result_kind)
+
+
+@lru_cache(maxsize=256)
+def _finished_word(result_kind: Value) -> str:
     try:
-        return _finished_word(parse(row.result_kind))
+        kind = parse(result_kind)
     except Unparsed:
-        return f"finished: {text(row.result_kind)[:80]}"
-
-
-def _finished_word(kind: Any) -> str:
+        return f"finished: {text(result_kind)[:80]}"
     if isinstance(kind, str):
         return f"finished: {kind}"
     found = {key.lower(): value for key, value in mapping(kind).items()}

@@ -1,0 +1,52 @@
+"""Parts of a page that are rendered once: of a list that is asked for again and again, most lines stay as they were."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from datetime import datetime
+from threading import Lock
+
+from django.template import Context, Library, Node, NodeList
+from django.template.base import FilterExpression, Parser, Token
+from django.utils.safestring import SafeString
+
+register = Library()
+
+MOST = 1_000  # renderings that are kept of one place in a template, the last used: about 3 kB each
+
+
+class KeptNode(Node):
+    """``{% kept %}``. It stays as long as its template, which is as long as the process."""
+
+    child_nodelists = ("nodelist",)
+
+    def __init__(self, nodelist: NodeList, values: list[FilterExpression]) -> None:
+        self.nodelist, self.values = nodelist, values
+        self._renderings: OrderedDict[tuple[Hashable, ...], SafeString] = OrderedDict()
+        self._lock = Lock()
+
+    def render(self, context: Context) -> SafeString:
+        zone = context["zone"]
+        present: datetime = context["present"]
+        # How any instant, and any stored value, is shown: an instant of another day says its day.
+        reader = zone, context["hide"], present.astimezone(zone).date()
+        key = (*reader, *(value.resolve(context) for value in self.values))
+        with self._lock:
+            if (known := self._renderings.get(key)) is not None:
+                self._renderings.move_to_end(key)
+                return known
+        rendered = self.nodelist.render(context)
+        with self._lock:
+            self._renderings[key] = rendered
+            while len(self._renderings) > MOST:
+                self._renderings.popitem(last=False)
+        return rendered
+
+
+@register.tag
+def kept(parser: Parser, token: Token) -> KeptNode:
+    """``{% kept name run %}…{% endkept %}``: what lies between is rendered once for equal values, which are hashable. All that it
+    shows must follow from these, and from how the reader wants instants and stored values shown: from nothing else of the page."""
+    values = [parser.compile_filter(word) for word in token.split_contents()[1:]]
+    nodelist = parser.parse(("endkept",))
+    parser.delete_first_token()
+    return KeptNode(nodelist, values)
