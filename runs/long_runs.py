@@ -1,15 +1,17 @@
 """The steps of very long runs, kept until their file changes: a person leafs through them, opens one, and comes back.
 
 Reading ten thousand children of an Obelisk run takes most of a second. The steps of few runs are kept, those asked for last;
-each process keeps its own.
+each process keeps its own. What an unfinished run waits for becomes due without a write: its steps are kept for a moment.
 """
 
 import threading
 from dataclasses import dataclass
 
+from runs import clock
 from runs.catalogue import Database
+from runs.counting import STAYS_TRUE
 from runs.engines.base import Engine
-from runs.records import Step
+from runs.records import Run, Step
 
 LONG = 1_000  # steps of a run that is worth it
 MOST = 20_000  # steps that are kept in all: about 2 kB each
@@ -17,7 +19,7 @@ MOST = 20_000  # steps that are kept in all: about 2 kB each
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    fingerprint: str
+    state: tuple[str, int]  # the file's fingerprint, and when, as far as that matters
     steps: tuple[Step, ...]
 
 
@@ -25,20 +27,21 @@ _kept: dict[tuple[str, str], _Kept] = {}
 _lock = threading.Lock()
 
 
-def steps(database: Database, engine: Engine, run_id: str) -> tuple[Step, ...]:
+def steps(database: Database, engine: Engine, run: Run) -> tuple[Step, ...]:
     """The steps of a run in the engine's snapshot. ``database`` is as it was seen before that was opened (Database.seen).
     Raises RunNotFound."""
-    key = database.source.place, run_id
+    key = database.source.place, run.id
+    moment = 0 if run.status.finished else int(clock.now().timestamp()) // STAYS_TRUE
     kept = _kept.get(key)
     # Looked at within the snapshot: a file that is now as it was then is so in the snapshot too.
-    if kept is not None and kept.fingerprint == database.source.seen().fingerprint():
+    if kept is not None and kept.state == (database.source.seen().fingerprint(), moment):
         return kept.steps
-    found = engine.steps(run_id)
+    found = engine.steps(run.id)
     if kept is not None or len(found) >= LONG:
         with _lock:
             _kept.pop(key, None)
             if LONG <= len(found) <= MOST:
-                _kept[key] = _Kept(database.source.fingerprint(), found)
+                _kept[key] = _Kept((database.source.fingerprint(), moment), found)
             while sum(len(each.steps) for each in _kept.values()) > MOST:
                 _kept.pop(next(iter(_kept)))
     return found

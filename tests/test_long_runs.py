@@ -41,9 +41,9 @@ def path(unpacked: Unpacked, tmp_path: Path) -> Path:
     return copied
 
 
-def found(path: Path) -> tuple[Step, ...]:
+def found(path: Path, run_id: str = RUN) -> tuple[Step, ...]:
     database = Database(SqliteSource(path, "shop")).seen()
-    return database.read(lambda engine: long_runs.steps(database, engine, RUN))
+    return database.read(lambda engine: long_runs.steps(database, engine, engine.run(run_id)))
 
 
 def test_they_are_read_again_only_when_the_file_has_changed(path: Path, read: list[str]) -> None:
@@ -56,11 +56,21 @@ def test_they_are_read_again_only_when_the_file_has_changed(path: Path, read: li
     assert read == [RUN, RUN]
 
 
+def test_of_a_run_that_goes_on_they_are_read_again_when_what_it_waits_for_may_be_due(
+    path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = "E_01M81XSVJRZ49SP0SGFKZY40HN"
+    for now, times in (("15:30:00", 1), ("15:30:01", 1), ("16:30:00", 2)):
+        monkeypatch.setenv("DURASCOPE_NOW", f"2026-11-22T{now}Z")
+        found(path, waiting)
+        assert read == [waiting] * times
+
+
 def test_what_was_seen_before_a_change_is_not_taken_for_what_is_there_now(path: Path, read: list[str]) -> None:
     found(path)
     database = Database(SqliteSource(path, "shop")).seen()
     os.utime(path, (1_700_000_000, 1_700_000_000))
-    database.read(lambda engine: long_runs.steps(database, engine, RUN))
+    database.read(lambda engine: long_runs.steps(database, engine, engine.run(RUN)))
     assert read == [RUN, RUN]
 
 

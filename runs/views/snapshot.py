@@ -79,7 +79,7 @@ class Snapshot:
 def read(database: Database, engine: Engine, request: HttpRequest, segment: str, tab: str) -> Snapshot:
     """The run that an address's segment names, as of its own last instant where it isn't finished (known_as_of)."""
     run = engine.run(lookup.run_id(engine, segment))
-    steps = long_runs.steps(database, engine, run.id)
+    steps = long_runs.steps(database, engine, run)
     as_of, stale = known_until(run, None)
     branches = _branches(engine, steps, paths(request)) if tab == "timeline" else {}
     seen = Snapshot(engine.slug, run, steps, as_of, stale, engine.neighbours(run.id), branches)
