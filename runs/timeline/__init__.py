@@ -4,7 +4,7 @@ from runs.timeline.lanes import Drawn, Lane, Lanes, two_lanes
 from runs.timeline.layout import Branch, Row, Timeline, lay_out
 from runs.timeline.ledger import Ledger, keep_ledger
 from runs.timeline.scale import Gap, Scale, Tick
-from runs.timeline.spans import Pattern, Segment, Span, Tone
+from runs.timeline.spans import Pattern, Segment, Span, Tone, spans_of
 from runs.timeline.zoom import Zoom, zoom
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Zoom",
     "keep_ledger",
     "lay_out",
+    "spans_of",
     "two_lanes",
     "zoom",
 ]

@@ -1,7 +1,7 @@
 """Two runs on one scale: each from its own beginning, so that what took longer is seen to; what both idle through is folded."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from runs.records import Run, Step
@@ -82,7 +82,7 @@ def _spans(lane: Lane, later: timedelta) -> _Spans:
 
 
 def _moved(spans: Iterable[Span], later: timedelta) -> tuple[Span, ...]:
-    return tuple(replace(span, start=span.start + later, end=span.end + later) for span in spans)
+    return tuple(span._replace(start=span.start + later, end=span.end + later) for span in spans)
 
 
 def _joined(spans: Sequence[Span]) -> Iterator[Span]:

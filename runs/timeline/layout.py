@@ -8,7 +8,7 @@ from runs import wording
 from runs.clock import FIRST
 from runs.records import ErrorSummary, Run, Status, Step, StepKind, Usual
 from runs.timeline.scale import Scale, between, merge
-from runs.timeline.spans import Pattern, Segment, Span, beginning, run_spans, step_spans
+from runs.timeline.spans import Pattern, Segment, Span, beginning, run_spans, spans_of
 
 LONG_WAIT = timedelta(minutes=10)  # a wait beyond this is idle time: a shorter one is worth seeing
 SLOW = 1.2  # times its p95: a step is said to be slower than usual from here on
@@ -109,12 +109,14 @@ def lay_out(
     fold: bool = True,
     usual: Mapping[str, Usual] | None = None,
     pick: Callable[[Sequence[str]], range] | None = None,
+    known: Mapping[int, tuple[Span, ...]] | None = None,
 ) -> Timeline:
     """Draw a run. ``as_of``: the last instant the file knows about; ``window``: the part to draw, the whole where None;
-    ``usual``: how long steps take, by name; ``pick``: which rows to draw, of those with these paths, all where None.
+    ``usual``: how long steps take, by name; ``pick``: which rows to draw, of those with these paths, all where None; ``known``:
+    the spans of the steps, where they have been made.
     """
     root = Branch(run, tuple(steps), opened or {})
-    planned = list(_plan(root, "", 0, as_of))
+    planned = list(_plan(root, "", 0, as_of, known))
     own = [span for item in planned if not item.ghost for span in item.spans]
     zero = beginning(run, steps)
     start = min([zero, *(span.start for span in own)])
@@ -148,13 +150,15 @@ class _Item:
         return self.step is not None and self.step.inherited
 
 
-def _plan(branch: Branch, prefix: str, depth: int, as_of: datetime) -> Iterator[_Item]:
+def _plan(
+    branch: Branch, prefix: str, depth: int, as_of: datetime, known: Mapping[int, tuple[Span, ...]] | None = None
+) -> Iterator[_Item]:
     if depth == 0:
         yield _Item(
             "", 0, branch, None, run_spans(branch.run, as_of, beginning(branch.run, branch.steps)), False, 0, False
         )
     shown = [step for step in branch.steps if step.folded_into is None]
-    spans = {step.ordinal: step_spans(step, as_of) for step in shown}
+    spans = spans_of(shown, as_of) if known is None else known
     crowd = _at_once(shown, spans)
     for step in shown:
         path = f"{prefix}{step.ordinal}"

@@ -1,11 +1,11 @@
 """Where a run's time went: every instant from first to last is counted once, so that the parts sum to the whole."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from runs.records import Run, Step, StepKind
-from runs.timeline.spans import Pattern, Span, beginning, run_spans, step_spans
+from runs.timeline.spans import Pattern, Span, beginning, run_spans, spans_of
 
 # By precedence: an instant in which several things happened counts as the first of these.
 PARTS = (
@@ -41,11 +41,14 @@ class Ledger:
     left_out: timedelta
 
 
-def keep_ledger(run: Run, steps: Sequence[Step], as_of: datetime) -> Ledger | None:
-    """The ledger of a run, or None where no time has passed."""
+def keep_ledger(
+    run: Run, steps: Sequence[Step], as_of: datetime, known: Mapping[int, tuple[Span, ...]] | None = None
+) -> Ledger | None:
+    """The ledger of a run, or None where no time has passed. ``known``: the spans of the steps, where they have been made."""
     start = beginning(run, steps)
     own = [step for step in steps if not step.inherited]
-    spans = [(key, span) for step in own for span in step_spans(step, as_of) if (key := _part(step, span))]
+    of_steps = spans_of(own, as_of) if known is None else known
+    spans = [(key, span) for step in own for span in of_steps[step.ordinal] if (key := _part(step, span))]
     spans += [(_RUN_PARTS[span.pattern], span) for span in run_spans(run, as_of, start) if span.pattern in _RUN_PARTS]
     end = max(
         [run.last_event_at or as_of if run.status.finished else as_of, *(span.end for _, span in spans)], default=as_of

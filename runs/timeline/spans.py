@@ -1,9 +1,9 @@
 """What a row's bar says, in instants: which kind of time from when to when, before any geometry."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from runs.records import Attempt, Run, Status, Step, StepKind
 
@@ -44,8 +44,7 @@ WAITING_KINDS = frozenset({StepKind.SLEEP, StepKind.CHILD_RUN})
 WAITED_FOR = timedelta(milliseconds=20)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """One kind of time from ``start`` to ``end``; ``open``: the end is not known, only that it lasted so long."""
 
     pattern: Pattern
@@ -60,8 +59,7 @@ class Span:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A span drawn: ``x`` and ``width`` in per cent of the track. An ``instant`` is too short for its width to mean anything."""
 
     pattern: Pattern
@@ -76,6 +74,11 @@ class Segment:
 def tone(status: Status) -> Tone:
     """The colour of an outcome; quiet for what has none."""
     return TONES.get(status, Tone.QUIET)
+
+
+def spans_of(steps: Sequence[Step], as_of: datetime) -> dict[int, tuple[Span, ...]]:
+    """The spans of all steps of a run, by ordinal."""
+    return {step.ordinal: step_spans(step, as_of) for step in steps}
 
 
 def step_spans(step: Step, as_of: datetime) -> tuple[Span, ...]:

@@ -220,10 +220,10 @@ def _marked(row: Row, again: set[int | None], kept: set[int | None]) -> Row:
     ordinal = row.step.ordinal if row.step else None
     if row.step is not None and ordinal in again:
         drawn = tuple(
-            replace(part, pattern=Pattern.AGAIN, tone=Tone.RUN, final=False, open=False) for part in row.segments
+            part._replace(pattern=Pattern.AGAIN, tone=Tone.RUN, final=False, open=False) for part in row.segments
         )
         return replace(row, segments=drawn, kind="again")
     if row.step is not None and ordinal in kept:
-        drawn = tuple(replace(part, pattern=Pattern.GHOST, final=False, open=False) for part in row.segments)
+        drawn = tuple(part._replace(pattern=Pattern.GHOST, final=False, open=False) for part in row.segments)
         return replace(row, segments=drawn, kind="kept")
     return row

@@ -12,7 +12,7 @@ from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step
 from runs.errors import AddressNotFound, BadFilter
 from runs.records import UNSUCCESSFUL, Run, Status, Usual
-from runs.timeline import Row, Timeline, keep_ledger, lay_out, zoom
+from runs.timeline import Row, Span, Timeline, keep_ledger, lay_out, spans_of, zoom
 from runs.views.answers import page
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
@@ -60,6 +60,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
     if answer := unchanged(request, tag):
         return answer
     seen = known_as_of(database, database.read(lambda engine: read(database, engine, request, segment, tab)))
+    spans = spans_of(seen.steps, seen.as_of)
     context = {
         "here": "run",
         "slug": slug,
@@ -68,7 +69,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "seen": seen,
         "run": seen.run,
         "diagnosis": diagnose(seen.run, seen.steps, seen.as_of),
-        "ledger": keep_ledger(seen.run, seen.steps, seen.as_of),
+        "ledger": keep_ledger(seen.run, seen.steps, seen.as_of, spans),
         "bodies": [show(body) for body in seen.bodies],
         "step_body": show(seen.opened.body) if seen.opened and seen.opened.body else None,
         "tabs": _tabs(seen),
@@ -80,7 +81,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
     }
     if tab == "timeline":
         context["usual"] = usual = usual_of(database, seen)
-        context["drawn"] = drawn = _draw(request, seen, usual)
+        context["drawn"] = drawn = _draw(request, seen, usual, spans)
         focus = seen.opened.step.started_at if seen.opened else None
         context["zoom"] = zoom(drawn.timeline, focus)
         context["gaps"] = request.GET.get("gaps") == "show"
@@ -105,7 +106,9 @@ def _retries(database: Database, run: Run) -> dict[str, object]:
     }
 
 
-def _draw(request: HttpRequest, seen: Snapshot, usual: Mapping[str, Usual]) -> Drawn:
+def _draw(
+    request: HttpRequest, seen: Snapshot, usual: Mapping[str, Usual], spans: Mapping[int, tuple[Span, ...]]
+) -> Drawn:
     timeline = lay_out(
         seen.run,
         seen.steps,
@@ -115,6 +118,7 @@ def _draw(request: HttpRequest, seen: Snapshot, usual: Mapping[str, Usual]) -> D
         fold=request.GET.get("gaps") != "show",
         usual=usual,
         pick=lambda paths: _window(request, paths, seen),
+        known=spans,
     )
     last = timeline.first + len(timeline.rows)
     return Drawn(timeline, tuple(_blocks(timeline.rows, seen.opened)), timeline.total, timeline.first, last)

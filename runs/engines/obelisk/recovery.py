@@ -15,7 +15,7 @@ from runs.engines.retries import READ, Direct, retries
 from runs.records import UNSUCCESSFUL, Retried, Status
 from runs.sources.base import Value
 
-SEARCHED = 1_000  # newest top-level runs whose metadata a list reads, only those that are newer than what failed in it
+SEARCHED = 250  # newest top-level runs whose metadata a list reads, only those that are newer than what failed in it
 FILTERED = 50_000  # newest top-level runs among which the filter looks for retries
 NUMBERED = 5  # retries of one run that are looked for by their ids
 
