@@ -77,11 +77,12 @@ def settled(database: Database, begun: Retry) -> Retry:
     if digest == begun.digest:
         failure = DurascopeError("Nothing was appended: the process that appends ended early.")
         return retries.ended(begun, Progress.FAILED, failure, keep_key=False)
-    new_run = begun.expected
+    # Nothing was expected where the database was busy when the retry began: then what stands in the way may be its own.
+    new_run = begun.expected or found.earlier
     if new_run and database.read(lambda engine: _was_made_at(engine, new_run, begun.asked_at)):
         held = releasing.found(database, begun, new_run) if retries.options_of(begun).held else None
         return held or retries.found_appended(begun, new_run)
-    if found.earlier:
+    if found.earlier and new_run != begun.run:  # what is appended to the run itself bears no moment of its own
         another = AlreadyRetried(
             f"{found.earlier} was appended by somebody else, as by another Durascope.", run=found.earlier
         )

@@ -197,12 +197,11 @@ def test_a_killed_append_is_looked_for_in_the_database(database: Database, monke
     assert audit.verify().broken is None
 
 
-def begun(database: Database, **more: str) -> Retry:
+def begun(database: Database, expected: str = "n1.retry-1", key: str = "") -> Retry:
     """A retry that was recorded, and whose server was killed before it was appended."""
-    planned = planning.plan(database, "n1", CHOSEN)
-    place, digest, expected = database.source.place, planned.digest, planned.plan.new_run
+    place, digest = database.source.place, planning.plan(database, "n1", CHOSEN).digest
     facts = ("notes", place, "n1", CHOSEN, digest, "why", "ada", "/")
-    return retries.begin(retries.Request(*facts, expected=expected, **more))[0]
+    return retries.begin(retries.Request(*facts, expected=expected, key=key))[0]
 
 
 def long_ago(retry: Retry) -> None:
@@ -233,13 +232,20 @@ def test_once_its_process_must_be_gone_the_same_key_is_answered_anew(database: D
 
 
 @pytest.mark.parametrize(
-    ("name", "later", "progress"),
-    [("n1.retry-1", 0, "appended"), ("n1.retry-1", 1, "refused"), ("by-a-colleague", 0, "refused")],
+    ("expected", "name", "later", "progress"),
+    [
+        ("n1.retry-1", "n1.retry-1", 0, "appended"),
+        ("n1.retry-1", "n1.retry-1", 1, "refused"),
+        ("n1.retry-1", "by-a-colleague", 0, "refused"),
+        # The database was busy when it was to be said what to expect.
+        ("", "n1.retry-1", 0, "appended"),
+        ("", "n1.retry-1", 1, "refused"),
+    ],
 )
 def test_only_the_run_that_was_to_be_made_at_that_moment_is_taken_for_its_own(
-    database: Database, name: str, later: int, progress: str
+    database: Database, expected: str, name: str, later: int, progress: str
 ) -> None:
-    first = begun(database)
+    first = begun(database, expected)
     long_ago(first)
     with closing(sqlite3.connect(database.source.place)) as connection, connection:
         made_at = to_epoch_ms(first.asked_at) + later
@@ -250,6 +256,14 @@ def test_only_the_run_that_was_to_be_made_at_that_moment_is_taken_for_its_own(
     if progress == "refused":
         assert (found.error, found.in_the_way) == ("AlreadyRetried", name)
         assert f"{name} was appended by somebody else" in found.detail
+
+
+def test_of_one_that_appends_to_the_run_itself_anothers_fork_tells_nothing(database: Database) -> None:
+    first = begun(database, expected="n1")
+    long_ago(first)
+    with closing(sqlite3.connect(database.source.place)) as connection, connection:
+        connection.execute("INSERT INTO note VALUES ('by-a-colleague', 'QUEUED', '{}', 9, 'n1')")
+    assert following.retry(first.pk, database).progress == Progress.UNSURE
 
 
 def test_of_two_durascopes_with_states_of_their_own_the_killed_one_leaves_the_others_retry_alone(
