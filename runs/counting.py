@@ -79,9 +79,18 @@ class _Kept:
     took: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A count: the state of the file that it was begun for, and when."""
+
+    future: "Future[object]"
+    state: tuple[str, int]
+    at: datetime
+
+
 _Key = tuple[str, Hashable]
 _kept: dict[_Key, _Kept] = {}
-_under_way: dict[_Key, "Future[object]"] = {}
+_under_way: dict[_Key, _Begun] = {}
 _lock = threading.Lock()
 _threads: list[ThreadPoolExecutor] = []  # one, made by whoever needs it first: no thread lives through a fork
 
@@ -112,11 +121,12 @@ def counted(
         if not isinstance(answer, DurascopeError):
             _keep(keys[at], _Kept(answer, states[at], now, began, 0.0))
     # Where the file is as it was, and only time went on, nobody waits.
-    pending = [future for at, future in large.items() if future and not _is_same_file(keys[at], states[at])]
+    pending = [begun.future for at, begun in large.items() if begun and not _is_same_file(keys[at], states[at])]
     wait(pending, max(PATIENCE - (time.monotonic() - began), 0))
-    for at, future in large.items():
-        if future is not None and future.done():
-            found[at] = Counted(future.result(), now)  # type: ignore[arg-type]  # what ``work`` returned to this question
+    for at, begun in large.items():
+        if begun is not None and begun.future.done():
+            answer = begun.future.result()  # type: ignore[assignment]  # what ``work`` returned to this question
+            found[at] = Counted(answer, begun.at, begun.state == states[at])
     return tuple(found)
 
 
@@ -150,10 +160,8 @@ def _is_same_file(key: _Key, state: tuple[str, int]) -> bool:
     return kept is not None and kept.state[0] == state[0]
 
 
-def _start(
-    database: Countable, key: _Key, state: tuple[str, int], work: Callable[[str, Engine], T]
-) -> "Future[object] | None":
-    """The count that is under way, or a new one; None where it is too early for that."""
+def _start(database: Countable, key: _Key, state: tuple[str, int], work: Callable[[str, Engine], T]) -> _Begun | None:
+    """The count that is under way, be it of an earlier state, or a new one; None where it is too early for that."""
     with _lock:
         if key in _under_way:
             return _under_way[key]
@@ -161,14 +169,15 @@ def _start(
         if kept is not None and kept.state == state:  # by another thread, since it was looked for
             done: Future[object] = Future()
             done.set_result(kept.answer)
-            return done
+            return _Begun(done, kept.state, kept.at)
         pause = SELDOM if _is_same_file(key, state) else RARELY
         if kept is not None and time.monotonic() < kept.ended + pause * kept.took:
             return None
         if not _threads:
             _threads.append(ThreadPoolExecutor(COUNTED_TOGETHER, thread_name_prefix="counting"))
-        future = _under_way[key] = _threads[0].submit(_count, database, key, state, work)
-        return future
+        future = _threads[0].submit(_count, database, key, state, work)
+        begun = _under_way[key] = _Begun(future, state, clock.now())
+        return begun
 
 
 def _count(database: Countable, key: _Key, state: tuple[str, int], work: Callable[[str, Engine], T]) -> object:

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -129,6 +130,31 @@ def test_a_large_file_that_changed_shows_its_last_answer_as_such_until_it_is_cou
         return answer is not None and (answer.answer, answer.fresh) == (53, True)
 
     assert eventually(is_new)
+
+
+def test_what_was_begun_before_a_large_file_changed_is_not_of_the_file_as_it_is(
+    large: Database, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_read = threading.Event()
+
+    def read_and_wait(slug: str, engine: Engine) -> int:
+        number = counter.count(slug, engine)
+        has_read.set()
+        counter.may_go_on.wait(20)
+        return number
+
+    counter.may_go_on.clear()
+    with closing(sqlite3.connect(large.source.place)) as engine_s:
+        engine_s.execute("PRAGMA journal_mode = WAL")
+        engine_s.execute("CREATE TABLE filler (text)")  # what is in a -wal is read beside an engine that writes
+        assert counted([large], "runs", read_and_wait) == (None,)
+        assert has_read.wait(20)
+        add_a_run(large)
+        monkeypatch.setattr(counting, "PATIENCE", 20.0)
+        monkeypatch.setattr(counting, "wait", lambda *given: (counter.may_go_on.set(), wait(*given)))
+        (answer,) = counted([large], "runs", read_and_wait)
+    assert answer is not None
+    assert (answer.answer, answer.fresh) == (52, False)
 
 
 def test_a_large_file_that_changes_all_the_time_is_not_counted_all_the_time(
