@@ -67,3 +67,10 @@ def test_those_last_used_are_kept(rendered: list[Any], monkeypatch: pytest.Monke
     for name in ("a", "b", "a", "c", "a", "b"):
         show(rendered, name=name)
     assert rendered[1:] == ["a", "b", "c", "b"]
+
+
+def test_what_is_very_long_is_not_kept(rendered: list[Any]) -> None:
+    name = "a" * kept.LONGEST
+    assert name in show(rendered, name=name)
+    assert show(rendered, name=name) == show(rendered, name=name)
+    assert rendered[1:] == [name] * 3

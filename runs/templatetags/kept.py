@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 register = Library()
 
 MOST = 1_000  # renderings that are kept of one place in a template, the last used: about 3 kB each
+LONGEST = 20_000  # characters of a rendering that is kept: names that fill megabytes are read again instead
 
 
 class KeptNode(Node):
@@ -35,10 +36,11 @@ class KeptNode(Node):
                 self._renderings.move_to_end(key)
                 return known
         rendered = self.nodelist.render(context)
-        with self._lock:
-            self._renderings[key] = rendered
-            while len(self._renderings) > MOST:
-                self._renderings.popitem(last=False)
+        if len(rendered) <= LONGEST:
+            with self._lock:
+                self._renderings[key] = rendered
+                while len(self._renderings) > MOST:
+                    self._renderings.popitem(last=False)
         return rendered
 
 
