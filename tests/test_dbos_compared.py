@@ -1,6 +1,7 @@
 """What comparing reads of DBOS databases, against plain SQL on the same files."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -272,6 +273,31 @@ def test_a_debounced_run_gets_its_input_when_it_is_due(fresh: Callable[[str], Pa
     later = read(path, lambda engine: engine.marks([run_id])[run_id])
     assert later[: len(first)] == first
     assert [mark.position for mark in later] == ["created", "input"]
+
+
+def test_rows_of_an_id_that_only_a_file_of_its_own_takes_for_the_same_belong_to_no_run(
+    fresh: Callable[[str], Path],
+) -> None:
+    path = fresh("mini-3.4.0")
+    (run_id,) = column(path, "SELECT workflow_uuid FROM operation_outputs ORDER BY rowid LIMIT 1")
+    before = read(path, lambda engine: engine.marks([run_id]))
+    (made,) = column(path, "SELECT sql FROM sqlite_master WHERE name = 'operation_outputs'")
+    sql(path, "ALTER TABLE operation_outputs RENAME TO plain")
+    sql(path, re.sub(r"(workflow_uuid \w+)", r"\1 COLLATE NOCASE", made, count=1))
+    sql(path, "INSERT INTO operation_outputs SELECT * FROM plain")
+    sql(path, "UPDATE plain SET workflow_uuid = upper(workflow_uuid), function_id = function_id + 1000")
+    sql(path, "INSERT INTO operation_outputs SELECT * FROM plain")
+    assert read(path, lambda engine: engine.marks([run_id])) == before
+
+
+def test_of_a_run_with_two_inputs_the_first_is_read(fresh: Callable[[str], Path]) -> None:
+    path = fresh("mini-3.4.0")
+    run_id = column(path, "SELECT workflow_uuid FROM workflow_input ORDER BY rowid")[0]
+    before = read(path, lambda engine: engine.contents(run_id))
+    sql(path, "ALTER TABLE workflow_input RENAME TO plain")
+    sql(path, "CREATE TABLE workflow_input AS SELECT * FROM plain")
+    sql(path, "INSERT INTO workflow_input SELECT * FROM plain")
+    assert read(path, lambda engine: engine.contents(run_id)) == before
 
 
 @pytest.mark.parametrize(

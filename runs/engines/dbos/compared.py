@@ -300,7 +300,8 @@ def marks(snapshot: Snapshot, run_ids: Collection[str]) -> Mapping[str, tuple[Ma
         content, rest, place = table.places
         latest = dict(near)
         for value, rows in rows_of(snapshot, table, sorted(runs)):
-            run_id = text(value)
+            if (run_id := text(value)) not in runs:
+                continue  # a file may declare that ids are the same which are not
             for row in rows:
                 at = instant(row[place])
                 latest[run_id] = at or latest[run_id]

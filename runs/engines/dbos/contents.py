@@ -38,10 +38,9 @@ _WRITTEN = (
 
 def contents(snapshot: Snapshot, run_id: str) -> Mapping[str, bytes]:
     """Digests by the names that the payloads of the run and of its steps have. Raises RunNotFound."""
-    heads = heads_of(snapshot, [run_id])
-    if not heads:
+    run = next(iter(heads_of(snapshot, [run_id])), None)
+    if run is None:
         raise missing(run_id)
-    (run,) = heads
     found: dict[str, Value] = {"run.output": run.output, "run.error": run.error}
     names: dict[int, str] = {}
     for number, name, output, error in snapshot.rows(_BODIES, {"run": run_id, "inline": INLINE}):
