@@ -1,7 +1,8 @@
 """The steps of very long runs, kept until their file changes: a person leafs through them, opens one, and comes back.
 
 Reading ten thousand children of an Obelisk run takes most of a second. The steps of few runs are kept, those asked for last;
-each process keeps its own. What an unfinished run waits for becomes due without a write: its steps are kept for a moment.
+each process keeps its own. What an unfinished run waits for becomes due without a write, and so does a run that a finished one
+started and did not wait for: steps with such a one are kept for a moment.
 """
 
 import threading
@@ -11,7 +12,7 @@ from runs import clock
 from runs.catalogue import Database
 from runs.counting import STAYS_TRUE
 from runs.engines.base import Engine
-from runs.records import Run, Step
+from runs.records import Run, Status, Step
 
 LONG = 1_000  # steps of a run that is worth it
 MOST = 20_000  # steps that are kept in all: about 2 kB each
@@ -19,7 +20,8 @@ MOST = 20_000  # steps that are kept in all: about 2 kB each
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    state: tuple[str, int]  # the file's fingerprint, and when, as far as that matters
+    fingerprint: str
+    moment: int | None  # when they were read, where they do not follow from the file alone
     steps: tuple[Step, ...]
 
 
@@ -31,17 +33,22 @@ def steps(database: Database, engine: Engine, run: Run) -> tuple[Step, ...]:
     """The steps of a run in the engine's snapshot. ``database`` is as it was seen before that was opened (Database.seen).
     Raises RunNotFound."""
     key = database.source.place, run.id
-    moment = 0 if run.status.finished else int(clock.now().timestamp()) // STAYS_TRUE
+    moment = int(clock.now().timestamp()) // STAYS_TRUE
     kept = _kept.get(key)
     # Looked at within the snapshot: a file that is now as it was then is so in the snapshot too.
-    if kept is not None and kept.state == (database.source.seen().fingerprint(), moment):
+    if kept is not None and kept.moment in (moment, None) and kept.fingerprint == database.source.seen().fingerprint():
         return kept.steps
     found = engine.steps(run.id)
     if kept is not None or len(found) >= LONG:
         with _lock:
             _kept.pop(key, None)
             if LONG <= len(found) <= MOST:
-                _kept[key] = _Kept((database.source.fingerprint(), moment), found)
+                still = run.status.finished and not any(map(_may_become_due, found))
+                _kept[key] = _Kept(database.source.fingerprint(), None if still else moment, found)
             while sum(len(each.steps) for each in _kept.values()) > MOST:
                 _kept.pop(next(iter(_kept)))
     return found
+
+
+def _may_become_due(step: Step) -> bool:
+    return step.child is not None and Status.SCHEDULED.value in step.detail

@@ -66,6 +66,15 @@ def test_of_a_run_that_goes_on_they_are_read_again_when_what_it_waits_for_may_be
         assert read == [waiting] * times
 
 
+def test_of_a_finished_run_they_say_when_one_that_it_scheduled_is_due(
+    path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduling = "E_01M81XSSTKQT5APF7H8VJ3NW6D"
+    for now, word in (("2026-11-22T15:30:00Z", "scheduled"), ("2030-01-01T00:00:00Z", "queued")):
+        monkeypatch.setenv("DURASCOPE_NOW", now)
+        assert f"not awaited; {word}" in [step.detail for step in found(path, scheduling)]
+
+
 def test_what_was_seen_before_a_change_is_not_taken_for_what_is_there_now(path: Path, read: list[str]) -> None:
     found(path)
     database = Database(SqliteSource(path, "shop")).seen()
