@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, Page, Response, Route, expect
 from writers import Writer, writing
 
 from tests.browsing import NEEDS_CHROMIUM, PATIENCE, page
@@ -180,6 +180,22 @@ def test_a_tab_that_nobody_sees_does_not_ask(browser: Browser, fresh: Callable[[
         pass_time(shown)
         assert len(counted.statuses) == asked
         shown.evaluate(hide, False)
+        counted.wait(shown, 1)
+
+
+def test_however_long_an_answer_took_a_page_asks_again_within_a_minute(
+    browser: Browser, fresh: Callable[[str], Path]
+) -> None:
+    with watched(browser, fresh("zoo-3.4.0"), "/db/zoo/runs/?status=running") as (shown, counted, _):
+        counted.wait(shown, 1)
+        held: list[Route] = []
+        shown.route("**/*", lambda route: held.append(route))
+        shown.clock.run_for(3000)
+        assert eventually(lambda: held or shown.wait_for_timeout(50))
+        shown.clock.fast_forward("00:50")
+        shown.unroute("**/*")  # which lets go what was held
+        shown.wait_for_timeout(500)
+        shown.clock.fast_forward("01:00")
         counted.wait(shown, 1)
 
 

@@ -3,6 +3,7 @@ import { announce } from "./announce.js";
 
 const EVERY = 2000;
 const RARELY = 9; // times as long as the last answer took: whoever watches asks for a tenth of a server's time at most
+const AT_LATEST = 60000; // whatever the last took: the machine may have slept meanwhile
 let paused = false;
 let busy = false;
 
@@ -25,7 +26,7 @@ async function look() {
 async function watch() {
   const began = performance.now();
   await look();
-  setTimeout(watch, Math.max(EVERY, RARELY * (performance.now() - began)));
+  setTimeout(watch, Math.min(Math.max(EVERY, RARELY * (performance.now() - began)), AT_LATEST));
 }
 
 function say(word) {
