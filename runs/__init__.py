@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "wording", "home", "machine", "engine_servers"),
     ("records", "addresses"),
-    ("filters", "paging", "payloads"),
+    ("digests", "filters", "paging", "payloads"),
     ("sources",),
     ("retry",),
     ("engines",),

@@ -41,10 +41,6 @@ def events_href(slug: str, run_id: str) -> str:
     return f"{run_href(slug, run_id)}events/"
 
 
-def plan_href(slug: str, run_id: str) -> str:
-    return f"{run_href(slug, run_id)}retry/"
-
-
 def plan_page(slug: str, run_id: str) -> str:
     return f"{run_page(slug, run_id)}retry/"
 

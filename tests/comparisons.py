@@ -10,7 +10,8 @@ from typing import Any
 
 from runs.catalogue import Database
 from runs.compare.reading import Reading
-from runs.records import RunDigest, Status
+from runs.digests import RunDigest
+from runs.records import Status
 from runs.sources.sqlite import SqliteSource
 
 APPLICATION = Path(__file__).parent / "live" / "dbos" / "compared.py"

@@ -15,7 +15,8 @@ from runs import comparing
 from runs.compare.matching import InputsOf, Matched, match, verdict
 from runs.compare.reading import Reading
 from runs.compare.records import Options, Presence, Rung, Tolerance, Verdict
-from runs.records import Body, Payload, RunDigest
+from runs.digests import RunDigest
+from runs.records import Body, Payload
 
 Unpacked = Callable[[str], Path]
 

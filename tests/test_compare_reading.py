@@ -11,13 +11,13 @@ from comparisons import database, quietly, rows
 from runs.catalogue import Database
 from runs.compare import reading
 from runs.compare.reading import Reading
+from runs.digests import Mark
 from runs.engines import digesting
 from runs.engines.base import Engine
 from runs.engines.dbos import recorded
 from runs.engines.dbos import snapshot as dbos_snapshot
 from runs.engines.obelisk import history as obelisk_history
 from runs.errors import QueryTooSlow, Unreadable
-from runs.records import Mark
 from tests.conftest import DBOS, OBELISK
 
 Unpacked = Callable[[str], Path]

@@ -13,7 +13,8 @@ from runs.compare import words
 from runs.compare.records import Comparison, Options, Relation, Verdict
 from runs.compare.relation import parting, relate
 from runs.compare.store import Kept, PairFilter
-from runs.records import Mark, Status
+from runs.digests import Mark
+from runs.records import Status
 
 Unpacked = Callable[[str], Path]
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -9,7 +9,8 @@ import pytest
 from runs.compare import statistics, tables
 from runs.compare.errors import errors, pattern
 from runs.compare.records import Change, Tolerance
-from runs.records import ErrorSummary, RunDigest, Status, StepSample
+from runs.digests import RunDigest, StepSample
+from runs.records import ErrorSummary, Status
 
 TOLERANCE = Tolerance()
 SECOND = 1_000_000

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from runs.clock import EPOCH
+from runs.digests import Mark, RunDigest, StepSample
 from runs.engines.base import Engine
 from runs.engines.dbos import Dbos
 from runs.errors import RunNotFound, Unreadable
-from runs.records import Mark, RunDigest, Status, StepSample
+from runs.records import Status
 from tests.conftest import DBOS
 from tests.dbos_files import ZOO, Unpacked, column, read, sql
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from runs.clock import EPOCH
+from runs.digests import Mark, RunDigest
 from runs.engines.obelisk import Obelisk
 from runs.errors import RunNotFound
-from runs.records import Mark, RunDigest, Status
+from runs.records import Status
 from tests.conftest import OBELISK
 from tests.dbos_files import column, sql
 from tests.executions import ask

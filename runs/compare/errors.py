@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from runs.clock import from_epoch_us
 from runs.compare.records import Change, ErrorGroup, Errors
 from runs.compare.statistics import compare_rates, rate
-from runs.records import ErrorSummary, RunDigest, Status
+from runs.digests import RunDigest
+from runs.records import ErrorSummary, Status
 
 MOST = 500  # groups that are told apart; errors beyond are one group
 REST = ErrorSummary("other errors", f"beyond the first {MOST} kinds")

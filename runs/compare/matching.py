@@ -19,8 +19,9 @@ from runs.clock import MICROSECOND
 from runs.compare.reading import Progress, Reading
 from runs.compare.records import Options, Presence, Rung, Tolerance, Verdict
 from runs.compare.values import at, canonical, canonical_tree, parse_path, read_value
+from runs.digests import RunDigest
 from runs.payloads import Node, Scalar
-from runs.records import Body, RunDigest
+from runs.records import Body
 from runs.wording import plural
 
 InputsOf = Callable[[Sequence[str]], Iterator[tuple[str, Body]]]

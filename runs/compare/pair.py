@@ -26,9 +26,10 @@ from runs.compare.verdicts import (
     slots_of,
     stored,
 )
+from runs.digests import Mark
 from runs.engines.base import Engine
 from runs.errors import NotFound
-from runs.records import NO_PAYLOADS, Body, Mark, Payload, Payloads, Run, Step
+from runs.records import NO_PAYLOADS, Body, Payload, Payloads, Run, Step
 from runs.wording import plural, size, visible
 
 MOST_VALUES: Final = 300  # pairs of payloads that are compared by value

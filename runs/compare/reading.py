@@ -23,10 +23,11 @@ from runs import clock, errors
 from runs.catalogue import Database
 from runs.compare.configuration import Described
 from runs.compare.readings import keep, kept_at, load
+from runs.digests import Digests, Mark, RunDigest, StepSample
 from runs.engines.base import Engine
 from runs.errors import DurascopeError, QueryTooSlow, Unreadable
 from runs.filters import Filter
-from runs.records import Body, Digests, Mark, RunDigest, StepSample
+from runs.records import Body
 from runs.sources.sqlite import SqliteSource
 
 Progress = Callable[[str, int, int], None]  # stage, done, of how many (0: not known); raises to stop

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import runs
-from runs.records import ErrorSummary, RunDigest, Status, StepSample
+from runs.digests import RunDigest, StepSample
+from runs.records import ErrorSummary, Status
 from runs.sources import own
 from runs.sources.base import Value
 

@@ -10,7 +10,8 @@ from itertools import islice
 from runs.clock import MICROSECOND, from_epoch_us, rfc3339, to_epoch_us
 from runs.compare.reading import Progress, Reading
 from runs.compare.records import Lead, Relation, Rewrite, Verdict
-from runs.records import Mark, RunDigest, Status
+from runs.digests import Mark, RunDigest
+from runs.records import Status
 from runs.wording import plural
 
 MarksOf = Callable[[Sequence[str]], Mapping[str, tuple[Mark, ...]]]

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from runs.compare.records import Change, Group, Tolerance
 from runs.compare.statistics import FEWEST, compare_durations, compare_rates, rate, spread
-from runs.records import RunDigest, Status, StepSample
+from runs.digests import RunDigest, StepSample
+from runs.records import Status
 
 MOST = 1000  # workflows or names of steps that are told apart
 

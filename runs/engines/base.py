@@ -4,15 +4,14 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import ClassVar, Protocol
 
+from runs.digests import Digests, Mark
 from runs.filters import Filter
 from runs.records import (
     Body,
     Cursor,
-    Digests,
     Event,
     Histogram,
     LogLine,
-    Mark,
     Names,
     Neighbours,
     Overview,

@@ -13,8 +13,9 @@ from operator import itemgetter
 from typing import Any
 
 from runs.clock import to_epoch_us
+from runs.digests import StepSample
 from runs.errors import Unreadable
-from runs.records import Status, StepSample
+from runs.records import Status
 from runs.sources.base import Value
 
 SIZE = 16  # bytes of a digest

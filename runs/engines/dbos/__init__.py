@@ -21,6 +21,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import ClassVar
 
+from runs.digests import Digests, Mark
 from runs.engines.dbos import (
     bodies,
     compared,
@@ -49,11 +50,9 @@ from runs.filters import Filter
 from runs.records import (
     Body,
     Cursor,
-    Digests,
     Event,
     Histogram,
     LogLine,
-    Mark,
     Names,
     Neighbours,
     Overview,

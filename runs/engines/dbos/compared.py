@@ -13,6 +13,7 @@ from operator import itemgetter
 
 from runs import payloads
 from runs.clock import MICROSECOND
+from runs.digests import Digests, Mark, RunDigest
 from runs.engines.dbos import bodies, listing
 from runs.engines.dbos.recorded import STEPS, Head, Table, heads, heads_of, others, rows_between, rows_of
 from runs.engines.dbos.snapshot import Row, Snapshot, composed
@@ -29,7 +30,7 @@ from runs.engines.digesting import (
     milliseconds,
     since_1970,
 )
-from runs.records import Body, Digests, ErrorSummary, Mark, RunDigest, Status
+from runs.records import Body, ErrorSummary, Status
 from runs.sources.base import Value
 
 # Where they are in a row of STEPS.

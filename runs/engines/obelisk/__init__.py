@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import ClassVar
 
+from runs.digests import Digests, Mark
 from runs.engines.obelisk import (
     appended,
     bodies,
@@ -34,11 +35,9 @@ from runs.filters import Filter
 from runs.records import (
     Body,
     Cursor,
-    Digests,
     Event,
     Histogram,
     LogLine,
-    Mark,
     Names,
     Neighbours,
     Overview,

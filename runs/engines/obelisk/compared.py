@@ -8,6 +8,7 @@ traces, components and deployments, generated values (the engine derives them fr
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from runs.digests import Digests, Mark, RunDigest
 from runs.engines.base import BODY_LIMIT
 from runs.engines.digesting import (
     EVER,
@@ -29,7 +30,7 @@ from runs.engines.obelisk.runs import demand, present, with_errors
 from runs.engines.obelisk.schema import Snapshot
 from runs.engines.obelisk.shapes import as_bytes, hexadecimal, instant, snake, text, whole
 from runs.engines.obelisk.states import COLUMNS, DIGEST_SHOWN, Row, parent_of
-from runs.records import Body, Digests, ErrorSummary, Mark, Payload, RunDigest, Status
+from runs.records import Body, ErrorSummary, Payload, Status
 from runs.sources.base import Value
 
 Values = tuple[Value, ...]

@@ -28,17 +28,6 @@ def outcome(retval: Mapping[str, Any], clipped: str = "") -> tuple[Status, Error
     return Status.UNKNOWN, None
 
 
-def outcome_word(retval: Mapping[str, Any]) -> str:
-    """The engine's own word for it: ``ok``, ``error`` or ``execution failure: timed_out``."""
-    found = {key.lower(): value for key, value in retval.items()}
-    if "ok" in found:
-        return "ok"
-    if "err" in found:
-        return "error"
-    failure = found.get("execution_failure", found.get("execution_error"))
-    return f"execution failure: {_kind(failure)}" if failure is not None else "unknown"
-
-
 def _execution_failure(failure: Any, clipped: str) -> tuple[Status, ErrorSummary | None]:
     kind = _kind(failure)
     fields = mapping(failure)
