@@ -41,7 +41,7 @@ TEMPLATES = [
         "DIRS": [ASSETS_DIR / "templates"],
         "OPTIONS": {
             "context_processors": ["django.template.context_processors.request", "runs.views.context.page"],
-            "builtins": ["runs.templatetags.durascope", "runs.templatetags.payloads"],
+            "builtins": [f"runs.templatetags.{name}" for name in ("addresses", "durascope", "payloads")],
         },
     }
 ]
