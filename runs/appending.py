@@ -214,11 +214,10 @@ def _append(path: Path, run_id: str, options: Options, confirmed: str, moment: d
         check_count(plan, transaction.changes())
         if not is_awaited():
             raise AppendRefused("Whoever asked for it is gone.")
+        at = clock.now()  # before any engine can take it up: what an engine does with it is done since
         transaction.commit()
         after, readable = _look_after(transaction, path, plan)
-    return Appended(
-        run_id, plan.new_run, operation, clock.now(), _described(plan), rows, before, after, readable, plan.held
-    )
+    return Appended(run_id, plan.new_run, operation, at, _described(plan), rows, before, after, readable, plan.held)
 
 
 def _checked(plan: RetryPlan, found: str, confirmed: str) -> Operation:

@@ -36,6 +36,7 @@ from runs.retry import Insert, Operation, Options, RetryPlan
 from runs.sources import writing as writer
 from runs.sources.files import look
 from runs.sources.sqlite import SqliteSource
+from runs.sources.writing import Writing
 from runs.statements import readable, taking_back
 from tests.bulk import differences, is_sound
 
@@ -102,6 +103,21 @@ def test_it_appends_the_plan_and_changes_nothing_else(notes: Make, tmp_path: Pat
     assert sql(path, "SELECT text FROM line WHERE note = 'n1.retry-1' AND number = 7") == [("n1.retry-1 line 7",)]
     assert [file.name for file in path.parent.iterdir()] == [path.name], "a closed database is left closed"
     assert is_sound(path)
+
+
+def test_it_was_appended_before_an_engine_could_take_it_up(notes: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = notes("WAL")
+    committing: list[datetime] = []
+    commit = Writing.commit
+
+    def noted(self: Writing) -> None:
+        committing.append(clock.now())
+        commit(self)
+
+    monkeypatch.setattr(Writing, "commit", noted)
+    options, plan, moment = confirmed(path)
+    done = appending._append(path, "n1", options, plan, moment)
+    assert moment <= done.at <= committing[0]
 
 
 def test_a_process_that_is_kept_has_nothing_open_between_two_appends_and_is_replaced_when_it_is_gone(
