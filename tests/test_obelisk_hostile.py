@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from runs.engines.obelisk import Obelisk
+from runs.engines.obelisk.shapes import SHORT, remembered
 from runs.filters import Filter
 from runs.payloads import decode
 from runs.records import Neighbours, Status
+from runs.sources.base import Value
 from tests.executions import INFINITE, ask, every_run, payloads_of
 
 DAMAGE = (
@@ -250,3 +252,16 @@ def test_a_character_that_two_chunks_share_is_whole_whatever_the_page(
         text = "".join(line.text for line in lines if line.stream == "stdout")
         assert text == "price € ok \ufffdend \ufffd", size
         assert len(lines) == 5
+
+
+def test_words_that_are_very_long_are_not_remembered() -> None:
+    read: list[object] = []
+
+    @remembered
+    def noted(word: Value) -> str:
+        read.append(word)
+        return "read"
+
+    words: tuple[Value, ...] = ("finished", b"finished", None, "x" * (SHORT + 1))
+    assert [noted(word) for word in (*words, *words)] == ["read"] * 8
+    assert read == [*words, words[-1]]

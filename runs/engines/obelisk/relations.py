@@ -4,10 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import instant, snake, text, whole
+from runs.engines.obelisk.shapes import instant, remembered, snake, text, whole
 from runs.sources.base import Value
 
 ENDS = frozenset({"unlocked", "temporarily_failed", "temporarily_timed_out", "finished"})
@@ -70,7 +69,7 @@ def index(snapshot: Snapshot, run_id: str) -> list[Entry]:
     ]
 
 
-@lru_cache(maxsize=256)
+@remembered
 def variant_of(name: Value) -> str:
     """The variant as releases since 0.34 write it."""
     return snake(name).replace("intermittently_", "temporarily_")

@@ -2,16 +2,29 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from runs.clock import parse_instant
+from runs.sources.base import Value
 
 MAX_DEPTH = 200
 NOTHING: Mapping[str, Any] = {}
+SHORT, REMEMBERED = 200, 1024  # characters of a word whose reading is kept, and of how many of them
 _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def remembered(read: Callable[[Value], str]) -> Callable[[Value], str]:
+    """``read``, its answers to the last short words kept: what engines write of these is short and the same again and again, but
+    what else may lie there can be megabytes."""
+    kept = lru_cache(maxsize=REMEMBERED)(read)
+
+    def said(word: Value) -> str:
+        return kept(word) if not isinstance(word, str | bytes) or len(word) <= SHORT else read(word)
+
+    return said
 
 
 class Unparsed(Exception):
@@ -57,9 +70,9 @@ def snake(word: object) -> str:
     return _snake(text(word))
 
 
-@lru_cache(maxsize=1024)
-def _snake(word: str) -> str:
-    return _BOUNDARY.sub("_", word).lower()
+@remembered
+def _snake(word: Value) -> str:
+    return _BOUNDARY.sub("_", text(word)).lower()
 
 
 def hexadecimal(value: object) -> str:

@@ -1,12 +1,11 @@
 """One row of t_state as a run: our status beside the engine's words, and what it waits for."""
 
 from datetime import datetime
-from functools import lru_cache
 from typing import NamedTuple
 
 from runs import clock
 from runs.engines.base import latest
-from runs.engines.obelisk.shapes import Unparsed, hexadecimal, instant, mapping, parse, text, whole
+from runs.engines.obelisk.shapes import Unparsed, hexadecimal, instant, mapping, parse, remembered, text, whole
 from runs.records import ErrorSummary, Run, Status
 from runs.sources.base import Value
 
@@ -92,7 +91,7 @@ def native_status(row: Row) -> str:
     return _finished_word(row.result_kind)
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _finished_word(result_kind: Value) -> str:
     try:
         kind = parse(result_kind)
