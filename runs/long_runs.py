@@ -16,6 +16,7 @@ from runs.records import Run, Status, Step
 
 LONG = 1_000  # steps of a run that is worth it
 MOST = 20_000  # steps that are kept in all: about 2 kB each
+LONGEST = 200  # characters that their names have on an average: steps of a run with longer ones are not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def steps(database: Database, engine: Engine, run: Run) -> tuple[Step, ...]:
     if kept is not None or len(found) >= LONG:
         with _lock:
             _kept.pop(key, None)
-            if LONG <= len(found) <= MOST:
+            if LONG <= len(found) <= MOST and sum(map(_length, found)) <= LONGEST * len(found):
                 still = run.status.finished and not any(map(_may_become_due, found))
                 _kept[key] = _Kept(database.source.fingerprint(), None if still else moment, found)
             while sum(len(each.steps) for each in _kept.values()) > MOST:
@@ -52,3 +53,7 @@ def steps(database: Database, engine: Engine, run: Run) -> tuple[Step, ...]:
 
 def _may_become_due(step: Step) -> bool:
     return step.child is not None and Status.SCHEDULED.value in step.detail
+
+
+def _length(step: Step) -> int:
+    return len(step.name) + len(step.detail)

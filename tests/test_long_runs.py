@@ -88,3 +88,9 @@ def test_only_so_many_are_kept(path: Path, read: list[str], monkeypatch: pytest.
     os.utime(path, (1_700_000_000, 1_700_000_000))
     found(path)
     assert not long_runs._kept
+
+
+def test_none_with_very_long_names_are_kept(path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_runs, "LONGEST", 1)
+    found(path)
+    assert not long_runs._kept

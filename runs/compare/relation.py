@@ -16,10 +16,8 @@ from runs.wording import plural
 
 MarksOf = Callable[[Sequence[str]], Mapping[str, tuple[Mark, ...]]]
 
-AT_ONCE, EVENTS = (
-    200,
-    5000,
-)  # runs whose events are read at once, and how many events these are, but for those of the last
+AT_ONCE = 200  # runs whose events are read at once
+EVENTS = 5000  # that these have, but for those of the last
 MOST_REWRITES = 1000  # that are told one by one; all of them are pairs
 _BEGUN = frozenset({Status.RUNNING, Status.WAITING, Status.RETRYING, Status.PAUSED})
 
