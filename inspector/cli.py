@@ -55,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["manage"]:
         return _manage(given[1:])
     if given[:1] not in ([name] for name in ("-h", "--help", "--version", *COMMANDS)):
+        if given and _is_mistyped(given[0]):
+            print(
+                f"durascope: {given[0]!r} is neither a command nor a file here. See durascope --help.", file=sys.stderr
+            )
+            return 2
         given.insert(0, "serve")
     options = _parser().parse_args(given)
     try:
@@ -68,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output (head, less) has seen enough; nothing may be written to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _is_mistyped(word: str) -> bool:
+    """Whether what stands in the place of a command looks like one, and nothing is there that could be served."""
+    return word.isalpha() and not os.path.lexists(word)
 
 
 def _parser() -> argparse.ArgumentParser:
