@@ -1,6 +1,7 @@
 """Pages as text, without a browser: what they say of real files, and of files made larger or odder by SQL."""
 
 import gzip
+import html
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from django.test import Client
 
 from runs import links
 from runs.catalogue import served
+from runs.engines.dbos import search
 
 FULFIL = "E_01M81XSJH7Q9S93ZCP6H3RFST7"  # shop: failed in a child
 Serve = Callable[..., Client]
@@ -185,3 +187,21 @@ def test_an_id_leads_to_its_run_wherever_it_is_and_anything_else_to_a_list(
     assert f"/db/shop/runs/{FULFIL}/" in both
     assert f"/db/early/runs/{FULFIL}/" in both
     assert client.get("/search/?q=wf-happ").headers["location"] == "/runs/?q=wf-happ"
+
+
+def test_a_search_that_found_nothing_so_far_leads_on_to_the_older_ones(
+    serve: Serve, unpacked: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "CANDIDATES", 2)
+    monkeypatch.setattr(search, "BATCH", 2)
+    client = serve(zoo=unpacked("zoo-3.4.0"))
+    text = page(client, "/db/zoo/runs/?q=nowhere")
+    assert "No run matches so far" in text
+    assert "An id is found by its beginning, an error by any part of its text." in text
+    pages = 1
+    while older := re.search(r'rel="next" href="([^"]+)"', text):
+        text = page(client, "/db/zoo/runs/" + html.unescape(older[1]).removeprefix("/db/zoo/runs/"))
+        pages += 1
+    assert pages > 1
+    assert "No run matches here" in text
+    assert ">Newest</a>" in text
