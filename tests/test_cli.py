@@ -323,6 +323,20 @@ def test_show_says_where_there_is_no_such_run(unpacked: Unpacked, terminal: Term
     assert "The database has no run with this id." in done.stderr
 
 
+def test_a_run_is_found_by_the_beginning_of_its_id_or_by_its_error(unpacked: Unpacked, terminal: Terminal) -> None:
+    zoo = unpacked("zoo-3.4.0")
+    done = terminal("show", str(zoo), "wf-decl")
+    assert done.returncode == 1
+    assert "durascope runs PATH --find TEXT" in done.stderr
+    for text, clause in (
+        ("wf-decl", "WHERE workflow_uuid LIKE 'wf-decl%'"),
+        ("insufficient FUNDS", "WHERE workflow_uuid = 'wf-declined'"),
+    ):
+        found = json.loads(terminal("runs", str(zoo), "--json", "--find", text).stdout)
+        assert {item["id"] for item in found["runs"]} >= ids(zoo, clause) != set()
+        assert len(found["runs"]) < len(ids(zoo))
+
+
 def test_a_folder_of_many_is_no_database(unpacked: Unpacked, tmp_path: Path, terminal: Terminal) -> None:
     for number in range(12):
         (tmp_path / f"copy-{number:02}.sqlite").write_bytes(unpacked("mini-2.0.0").read_bytes())
