@@ -183,6 +183,13 @@ def test_an_id_leads_to_its_run_wherever_it_is_and_anything_else_to_a_list(
 ) -> None:
     client = serve(shop=unpacked("shop"), early=unpacked("shop-early"), zoo=unpacked("zoo-3.4.0"))
     assert client.get("/search/?q=wf-happy").headers["location"] == "/db/zoo/runs/wf-happy/"
+    for link in (
+        "http://127.0.0.1:8080/execution/wf-happy/logs?x=1#y",
+        "https://engine.example/#/workflows/wf-happy?tab=1",
+    ):
+        found = client.get("/search/", {"q": link})
+        assert found.headers["location"] == "/db/zoo/runs/wf-happy/"
+    assert client.get("/search/", {"q": "http://[1"}).headers["location"] == "/runs/?q=http%3A%2F%2F%5B1"
     both = page(client, f"/search/?q={FULFIL}")
     assert f"/db/shop/runs/{FULFIL}/" in both
     assert f"/db/early/runs/{FULFIL}/" in both
