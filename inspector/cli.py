@@ -18,7 +18,7 @@ USAGE = """durascope serve PATH... [--host HOST] [--port PORT] [--open]
        durascope PATH...                     the same
        durascope demo [--host HOST] [--port PORT] [--open]
        durascope check PATH... [--json]
-       durascope runs PATH [--status STATUS] [--workflow NAME] [--json]
+       durascope runs PATH [--status STATUS] [--workflow NAME] [--find TEXT] [--json]
        durascope show PATH RUN_ID [--json]
        durascope retry PATH RUN_ID [--operation OPERATION] [--from STEP] [--children deep|whole] [--pin VERSION]
                        [--engine-url NAME=URL] [--release] [--reason WHY] [--dry-run] [--yes]
@@ -55,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["manage"]:
         return _manage(given[1:])
     if given[:1] not in ([name] for name in ("-h", "--help", "--version", *COMMANDS)):
+        if given and _is_mistyped(given[0]):
+            print(
+                f"durascope: {given[0]!r} is neither a command nor a file here. See durascope --help.", file=sys.stderr
+            )
+            return 2
         given.insert(0, "serve")
     options = _parser().parse_args(given)
     try:
@@ -68,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output (head, less) has seen enough; nothing may be written to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _is_mistyped(word: str) -> bool:
+    """Whether what stands in the place of a command looks like one, and nothing is there that could be served."""
+    return word.isalpha() and not os.path.lexists(word)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("path", metavar="PATH")
     runs.add_argument("--status", action="append", default=[], help="only these; may repeat")
     runs.add_argument("--workflow", default="", help="only this workflow")
+    runs.add_argument(
+        "--find", default="", metavar="TEXT", help="an id by its beginning, or an error by any part; children too"
+    )
     runs.add_argument("--all", action="store_true", help="children too")
     runs.add_argument("--hide-recovered", action="store_true", help="no failures of which a retry has succeeded")
     runs.add_argument("--limit", type=_limit, default=50, help="how many at most (50)")
@@ -297,7 +310,8 @@ def _runs(options: argparse.Namespace) -> int:
     query = {
         "status": options.status,
         "workflow": [options.workflow],
-        "root": ["" if options.all else "true"],
+        "q": [options.find],
+        "root": ["" if options.all or options.find else "true"],
         "recovered": ["false" if options.hide_recovered else ""],
     }
     return runs(options.path, query, limit=options.limit, after=options.after, as_json=options.json)

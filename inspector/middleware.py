@@ -83,7 +83,7 @@ class Errors:
         response = self.get_response(request)
         if isinstance(response, HttpResponse) and response.status_code >= 400 and not _is_ours(response):
             # Said anew in place: its status stays, and Django knows whether it has logged it.
-            said = answer(request, _error_for(response.status_code))
+            said = answer(request, _error_for(request.path, response.status_code))
             response.content = said.content
             response.headers["Content-Type"] = said.headers["Content-Type"]
         return response
@@ -91,7 +91,7 @@ class Errors:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The answer to what a view raised; None leaves it to Django, which logs it and answers 500."""
         if isinstance(exception, Http404):
-            return answer(request, AddressNotFound())
+            return answer(request, _nowhere(request.path))
         return answer(request, exception) if isinstance(exception, DurascopeError) else None
 
 
@@ -113,10 +113,14 @@ def answer(request: HttpRequest, error: DurascopeError) -> HttpResponse:
     return response
 
 
-def _error_for(status: int) -> DurascopeError:
+def _nowhere(path: str) -> AddressNotFound:
+    return AddressNotFound(remedy="/api/v1/docs lists the addresses." if path.startswith("/api/") else "")
+
+
+def _error_for(path: str, status: int) -> DurascopeError:
     """Our word for an answer that Django, or a library, made."""
     if status == 404:
-        return AddressNotFound()
+        return _nowhere(path)
     if status == 403:
         return NotAllowed("The form has no token of this page, or an old one.", remedy="Load the page again.")
     if status == 405:

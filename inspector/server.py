@@ -14,14 +14,14 @@ from gunicorn.arbiter import Arbiter
 from inspector import memory
 from inspector.config import Config
 from inspector.worker import MAX_CONNECTIONS, MAX_LINE, PatientWorker
-from runs.errors import BadConfiguration
+from runs.errors import CannotListen
 
 BACKLOG = 512
 GRACE_SECONDS = 5  # how long an answer under way may take to end once the server is told to stop
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound and listens. Raises BadConfiguration where that can't be, saying what can be done."""
+    """A socket that is bound and listens. Raises CannotListen where that can't be, saying what can be done."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -30,7 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as problem:
         listener.close()
-        raise BadConfiguration(
+        raise CannotListen(
             f"Can't listen on {host} port {port}: {(problem.strerror or str(problem)).lower()}.",
             remedy=f"Another port: --port {max(port + 1, 8765) if port < 65535 else 8765}, or --port 0 for any free one.",
         ) from None

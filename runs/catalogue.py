@@ -24,7 +24,7 @@ from typing import TypeVar
 from runs import home
 from runs.engines import engine_for
 from runs.engines.base import Engine
-from runs.errors import DatabaseNotFound
+from runs.errors import DatabaseNotFound, SeveralDatabases
 from runs.sources.base import Source
 from runs.sources.files import COMPANIONS, is_sqlite
 from runs.sources.sqlite import SqliteSource
@@ -166,14 +166,14 @@ class Catalogue:
 
 
 def only(spec: str) -> Database:
-    """The one database that a spec leads to. Raises DatabaseNotFound where it is none, or several."""
+    """The one database that a spec leads to. Raises DatabaseNotFound where it is none, SeveralDatabases where it is more."""
     found = Catalogue((spec,)).databases()
     if len(found) != 1:
+        if not found:
+            raise DatabaseNotFound(f"There is none in {spec}.", remedy="Name one file.")
         names = ", ".join(database.slug for database in found[:10])
-        raise DatabaseNotFound(
-            f"{spec} leads to {len(found)} databases: {names}." if found else f"There is none in {spec}.",
-            remedy="Name one file.",
-        )
+        more = f" and {len(found) - 10:,} more" if len(found) > 10 else ""
+        raise SeveralDatabases(f"{spec} leads to {len(found):,}: {names}{more}.", remedy="Name one file.")
     return found[0]
 
 

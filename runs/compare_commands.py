@@ -109,7 +109,7 @@ def _text_lines(found: Comparison, checked: Sequence[Finding]) -> Iterator[str]:
         yield f"{letter}  {side.slug}  {side.label} {side.revision}  {plural(side.runs, 'run')}  {plural(side.events, 'event')}"
     yield ""
     yield f"{words.relation(found)} {words.summary(found)}".strip()
-    yield from found.evidence
+    yield from _evidence(found)
     yield ""
     counts = found.counts
     yield (
@@ -170,6 +170,11 @@ def _error(group: ErrorGroup) -> str:
     return f"{group.workflow}: {group.error.type} {group.error.message} ({counted})"
 
 
+def _evidence(found: Comparison) -> list[str]:
+    """How the relation is known, without the sentence that its summary is already."""
+    return [sentence for sentence in found.evidence if sentence != found.incomparable]
+
+
 def _percent(rate: Rate) -> str:
     return NOTHING if rate.value is None else f"{100 * rate.value:.1f} %"
 
@@ -178,7 +183,7 @@ def _markdown(found: Comparison, checked: Sequence[Finding]) -> str:
     lines = [f"## {_md(found.a.slug)} and {_md(found.b.slug)}", ""]
     mark = "⚠ " if found.relation is Relation.REWRITTEN else ""
     lines += [f"{mark}**{_md(words.relation(found))}** {_md(words.summary(found))}".rstrip(), ""]
-    lines += [f"- {_md(sentence)}" for sentence in (*found.evidence, words.matched(found.counts), *found.notes)]
+    lines += [f"- {_md(sentence)}" for sentence in (*_evidence(found), words.matched(found.counts), *found.notes)]
     lines += [
         "",
         "| workflow | A | B | failed A | failed B | p50 A | p50 B | p95 A | p95 B | |",

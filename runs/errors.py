@@ -3,6 +3,7 @@
     DurascopeError                    500
     ├── NotFound                      404
     │   ├── DatabaseNotFound
+    │   │   └── SeveralDatabases
     │   ├── RunNotFound
     │   ├── StepNotFound
     │   ├── PayloadNotFound
@@ -23,6 +24,7 @@
     │   ├── HeadersTooLong            431
     │   └── MethodNotAllowed          405
     ├── BadConfiguration              500   said at the start, never to a browser
+    ├── CannotListen                  500   likewise
     ├── NotAllowed                    403   retrying is off for this database, or the file may not be written
     ├── NotEligible                   422   the plan itself says why not
     ├── AppendRefused                 409   what was planned is no longer so, or must not be
@@ -75,6 +77,10 @@ class NotFound(DurascopeError):
 
 class DatabaseNotFound(NotFound):
     """No database has this name."""
+
+
+class SeveralDatabases(DatabaseNotFound):
+    """One database is asked for here."""
 
 
 class RunNotFound(NotFound):
@@ -177,6 +183,10 @@ class MethodNotAllowed(BadRequest):
 
 class BadConfiguration(DurascopeError):
     """A setting can't be understood."""
+
+
+class CannotListen(DurascopeError):
+    """The server can't start."""
 
 
 class NotAllowed(DurascopeError):

@@ -4,6 +4,9 @@ The order is: newest created_at first; at the same instant by slug; within one d
 names the last run shown, and from it follows what each database has left: one whose slug comes before the cursor's has
 shown all of that instant, one whose slug comes after it none, and the cursor's own goes on after that run. So a cursor
 is short for any number of databases, and one that is added, lost or unreadable between two pages disturbs no other.
+
+Where a database did not search everything, a page ends where its search did, whatever the others hold that is older:
+the next one goes on from there.
 """
 
 import base64
@@ -44,7 +47,9 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The last run shown. ``segment`` is its id as addresses write it: short, however long the id is."""
+    """The last run shown, or the last that was searched. ``segment`` is its id as addresses write it: short, however long
+    the id is.
+    """
 
     at: datetime
     slug: str
@@ -59,6 +64,7 @@ class _Remainder:
     runs: tuple[Run, ...]
     more: bool
     partial: str
+    stopped: "_Place | None"
 
 
 def merged_runs(
@@ -84,10 +90,17 @@ def merged_runs(
         ordered = list(islice(heapq.merge(ordered, *streams, key=_order), limit + 1))
     remainders = [answer for answer in answers.values() if isinstance(answer, _Remainder)]
     more = len(ordered) > limit or len(answers) < len(databases) or any(remainder.more for remainder in remainders)
+    stop = min((one.stopped for one in remainders if one.stopped is not None), key=_rank, default=None)
+    if stop is not None:
+        ordered = [row for row in ordered if _order(row) <= _rank(stop)]
     rows = tuple(ordered[:limit])
+    last = stop
+    if rows and more and (stop is None or len(rows) == limit):
+        slug, run = rows[-1]
+        last = _Place(run.created_at, slug, encode(run.id))
     return Merged(
         rows=rows,
-        next=_write_place(*rows[-1]) if rows and more else None,
+        next=None if last is None else _write_place(last),
         problems=tuple(
             (database.slug, answer)
             for database in databases
@@ -99,6 +112,10 @@ def merged_runs(
 
 def _order(row: tuple[str, Run]) -> tuple[timedelta, str]:
     return EPOCH - row[1].created_at, row[0]
+
+
+def _rank(place: _Place) -> tuple[timedelta, str]:
+    return EPOCH - place.at, place.slug
 
 
 def _turns(databases: Sequence[Readable], newest: Mapping[str, datetime]) -> Iterator[Sequence[Readable]]:
@@ -116,18 +133,19 @@ def _is_older(databases: Sequence[Readable], newest: Mapping[str, datetime], las
 
 
 def _remainder(slug: str, engine: Engine, where: Filter, place: _Place | None, limit: int) -> _Remainder:
-    """The next ``limit`` runs of one database, at least; fewer only where it has no more."""
+    """The next ``limit`` runs of one database, at least; fewer only where it has no more, or did not search everything."""
     if place is not None:
         where = replace(where, until=_until(where.until, place, including=slug >= place.slug))
     own = place if place is not None and slug == place.slug else None
     page = engine.runs(where, None, limit if own is None else limit + 1)  # the place's own run is not shown again
     rows = list(page.rows)
-    while page.next is not None and own is not None and not _passed(rows, own):
+    while page.next is not None and own is not None and not _passed(page, rows, own):
         page = _go_on(engine, where, page.next, rows)
     rows = _unseen(rows, own) if own is not None else rows
     while page.next is not None and len(rows) < limit and not page.partial:
         page = _go_on(engine, where, page.next, rows)
-    return _Remainder(slug, tuple(rows), page.next is not None, page.partial)
+    stopped = _Place(page.searched, slug, encode(page.next.id)) if page.next and page.searched else None
+    return _Remainder(slug, tuple(rows), page.next is not None, page.partial, stopped)
 
 
 def _go_on(engine: Engine, where: Filter, after: Cursor, rows: list[Run]) -> Page[Run]:
@@ -142,8 +160,12 @@ def _until(until: datetime | None, place: _Place, *, including: bool) -> datetim
     return end if until is None else min(until, end)
 
 
-def _passed(rows: Sequence[Run], place: _Place) -> bool:
-    """Whether the rows reach the place's run, or an older instant: it is gone, or the filter leaves it out by now."""
+def _passed(page: Page[Run], rows: Sequence[Run], place: _Place) -> bool:
+    """Whether the rows reach the place's run, or an older instant: it is gone, or the filter leaves it out by now. A search
+    that was bounded has to have come to an older instant itself.
+    """
+    if page.searched is not None:
+        return page.searched < place.at
     return bool(rows) and (rows[-1].created_at < place.at or any(_is(run, place) for run in rows))
 
 
@@ -168,8 +190,8 @@ def _sortable(run_id: str) -> bytes:
     return run_id.encode("utf-8", "surrogatepass")  # as SQLite compares text
 
 
-def _write_place(slug: str, run: Run) -> str:
-    raw = json.dumps([(run.created_at - EPOCH) // _TICK, slug, encode(run.id)], separators=(",", ":")).encode()
+def _write_place(place: _Place) -> str:
+    raw = json.dumps([(place.at - EPOCH) // _TICK, place.slug, place.segment], separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 

@@ -338,8 +338,11 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some rows of a list. ``next`` leads on; ``partial`` says in words that not everything was searched."""
+    """Some rows of a list. ``next`` leads on; ``partial`` says in words that not everything was searched, and then
+    ``searched`` is when the last run that was looked at was created.
+    """
 
     rows: tuple[T, ...] = field(default=())
     next: Cursor | None = None
     partial: str = ""
+    searched: datetime | None = None

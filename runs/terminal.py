@@ -14,7 +14,7 @@ from runs.api import shapes
 from runs.catalogue import Catalogue, only
 from runs.diagnosis import diagnose, known_until
 from runs.engines.base import Engine
-from runs.errors import DurascopeError
+from runs.errors import DurascopeError, RunNotFound
 from runs.filters import Filter
 from runs.fleet import Entry, survey
 from runs.paging import write_cursor
@@ -89,7 +89,12 @@ def runs(
 def show(spec: str, run_id: str, *, as_json: bool = False) -> int:
     """Prints one run: what happened in words, and its timeline. Raises DurascopeError."""
     database = only(spec)
-    run, steps, newest = database.read(lambda engine: _one_run(engine, run_id))
+    try:
+        run, steps, newest = database.read(lambda engine: _one_run(engine, run_id))
+    except RunNotFound as error:
+        raise RunNotFound(
+            error.detail, remedy="The beginning of an id finds it: durascope runs PATH --find TEXT."
+        ) from None
     if as_json:
         _print_json(shapes.detail_object(database.slug, run, steps))
         return 0

@@ -6,6 +6,8 @@ from urllib.parse import urlencode
 
 from django.test import Client
 
+from runs.api import shapes
+
 
 class Asker:
     """``ask("/api/v1/runs/", limit=2)``: the JSON of an answer with the expected status."""
@@ -34,7 +36,9 @@ class Asker:
             rows += body[key]
             if body["next"] is None:
                 return rows
-            assert body[key], "an empty page leads on"
+            assert body[key] or any(each["error"] == shapes.PARTLY_READ for each in body.get("problems", ())), (
+                "an empty page leads on, and not because its search was bounded"
+            )
             assert body["next"] not in places, "paging goes in a circle"
             places.add(body["next"])
             parameters["after"] = body["next"]

@@ -106,6 +106,12 @@ def test_a_missing_file_is_said_and_served_as_missing(unpacked: Unpacked, tmp_pa
     assert f"{missing} is missing" in durascope.errors
 
 
+def test_a_mistyped_command_is_not_served_as_a_path() -> None:
+    done = run("chekc", "shop.sqlite")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "durascope: 'chekc' is neither a command nor a file here. See durascope --help.\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_leaves_nothing_behind(fresh: Unpacked, tmp_path: Path, number: signal.Signals) -> None:
     database = fresh("zoo-3.4.0")
@@ -128,6 +134,7 @@ def test_a_taken_port_is_said_with_another_to_take(unpacked: Unpacked) -> None:
         port = taken.getsockname()[1]
         done = run("serve", str(unpacked("mini-2.0.0")), "--port", str(port))
     assert (done.returncode, done.stdout) == (1, "")
+    assert "durascope: The server can't start. " in done.stderr
     assert f"Can't listen on 127.0.0.1 port {port}: address already in use." in done.stderr
     assert f"--port {max(port + 1, 8765)}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -316,12 +323,29 @@ def test_show_says_where_there_is_no_such_run(unpacked: Unpacked, terminal: Term
     assert "The database has no run with this id." in done.stderr
 
 
+def test_a_run_is_found_by_the_beginning_of_its_id_or_by_its_error(unpacked: Unpacked, terminal: Terminal) -> None:
+    zoo = unpacked("zoo-3.4.0")
+    done = terminal("show", str(zoo), "wf-decl")
+    assert done.returncode == 1
+    assert "durascope runs PATH --find TEXT" in done.stderr
+    for text, clause in (
+        ("wf-decl", "WHERE workflow_uuid LIKE 'wf-decl%'"),
+        ("insufficient FUNDS", "WHERE workflow_uuid = 'wf-declined'"),
+    ):
+        found = json.loads(terminal("runs", str(zoo), "--json", "--find", text).stdout)
+        assert {item["id"] for item in found["runs"]} >= ids(zoo, clause) != set()
+        assert len(found["runs"]) < len(ids(zoo))
+
+
 def test_a_folder_of_many_is_no_database(unpacked: Unpacked, tmp_path: Path, terminal: Terminal) -> None:
-    for name in ("mini-2.0.0", "mini-2.5.0"):
-        (tmp_path / f"{name}.sqlite").write_bytes(unpacked(name).read_bytes())
+    for number in range(12):
+        (tmp_path / f"copy-{number:02}.sqlite").write_bytes(unpacked("mini-2.0.0").read_bytes())
     done = terminal("runs", str(tmp_path))
     assert done.returncode == 1
-    assert "mini-2.0.0, mini-2.5.0" in done.stderr
+    assert done.stderr.startswith(
+        f"durascope: One database is asked for here. {tmp_path} leads to 12: copy-00, copy-01, "
+    )
+    assert done.stderr.endswith(", copy-09 and 2 more. Name one file.\n")
 
 
 def test_manage_runs_djangos_own_commands(tmp_path: Path) -> None:

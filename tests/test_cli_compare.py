@@ -80,6 +80,14 @@ def test_text_and_markdown_say_the_relation_and_escape_what_a_file_says(compare:
     assert "<html>" not in markdown
 
 
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_why_two_engines_can_only_be_told_by_distributions_is_said_once(
+    compare: Compare, unpacked: Unpacked, form: str
+) -> None:
+    said = compare(unpacked("shop"), unpacked("zoo-3.4.0"), "--format", form).stdout
+    assert said.count("A is a database of Obelisk, B of DBOS.") == 1
+
+
 def test_the_exit_code_is_1_where_a_condition_found_something(compare: Compare, unpacked: Unpacked) -> None:
     pair = (unpacked("shop"), unpacked("shop-staging"))
     assert compare(*pair, "--fail-on", "rewritten").returncode == 0

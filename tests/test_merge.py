@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from asking import Asker
 
+from runs.engines.dbos import search
+
 Unpacked = Callable[[str], Path]
 Ask = Callable[..., Asker]
 
@@ -108,6 +110,19 @@ def test_filters_hold_for_every_database_and_on_every_page(ask: Ask, unpacked: U
     assert {run["status"] for run in found} == {"failed"}
     until = get.pages("/api/v1/runs/", "runs", limit=5, until="2026-11-22T13:07:31Z")
     assert {run["created_at"] for run in until} == {"2026-11-22T13:07:29Z", "2026-11-22T13:07:30Z"}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 50])
+@pytest.mark.parametrize("q", ["w", "error", "insufficient"])
+def test_a_bounded_search_of_one_database_leaves_out_no_run_of_any(
+    ask: Ask, unpacked: Unpacked, monkeypatch: pytest.MonkeyPatch, q: str, limit: int
+) -> None:
+    asker = ask(unpacked("zoo-3.4.0"), unpacked("go-1.8.0"), unpacked("shop-early"))
+    everything = shown(asker.pages("/api/v1/runs/", "runs", q=q, limit=50))
+    assert {slug for _, slug, _ in everything} >= {"zoo-3.4.0", "shop-early" if q != "w" else "go-1.8.0"}
+    monkeypatch.setattr(search, "CANDIDATES", 2)
+    monkeypatch.setattr(search, "BATCH", 2)
+    assert shown(asker.pages("/api/v1/runs/", "runs", q=q, limit=limit)) == everything
 
 
 def test_a_database_that_cannot_be_read_is_named_and_keeps_nothing_back(

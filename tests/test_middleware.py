@@ -133,6 +133,12 @@ def test_below_api_every_error_is_the_same_object(browser: Client, address: str,
     assert body["detail"]
 
 
+def test_an_address_below_api_that_is_none_says_where_they_are_listed(browser: Client) -> None:
+    for address in ("/api/http404/", "/api/nowhere/"):
+        assert json.loads(browser.get(address).content)["detail"].endswith(" /api/v1/docs lists the addresses.")
+    assert "/api/v1/docs" not in browser.get("/nowhere/").content.decode()
+
+
 def test_an_error_object_that_is_ours_already_stays(browser: Client) -> None:
     answer = browser.get("/api/own/")
     assert (answer.status_code, json.loads(answer.content)["error"]) == (400, "BadFilter")

@@ -1,6 +1,7 @@
 """Pages as text, without a browser: what they say of real files, and of files made larger or odder by SQL."""
 
 import gzip
+import html
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from django.test import Client
 
 from runs import links
 from runs.catalogue import served
+from runs.engines.dbos import search
 
 FULFIL = "E_01M81XSJH7Q9S93ZCP6H3RFST7"  # shop: failed in a child
 Serve = Callable[..., Client]
@@ -181,7 +183,32 @@ def test_an_id_leads_to_its_run_wherever_it_is_and_anything_else_to_a_list(
 ) -> None:
     client = serve(shop=unpacked("shop"), early=unpacked("shop-early"), zoo=unpacked("zoo-3.4.0"))
     assert client.get("/search/?q=wf-happy").headers["location"] == "/db/zoo/runs/wf-happy/"
+    for link in (
+        "http://127.0.0.1:8080/execution/wf-happy/logs?x=1#y",
+        "https://engine.example/#/workflows/wf-happy?tab=1",
+    ):
+        found = client.get("/search/", {"q": link})
+        assert found.headers["location"] == "/db/zoo/runs/wf-happy/"
+    assert client.get("/search/", {"q": "http://[1"}).headers["location"] == "/runs/?q=http%3A%2F%2F%5B1"
     both = page(client, f"/search/?q={FULFIL}")
     assert f"/db/shop/runs/{FULFIL}/" in both
     assert f"/db/early/runs/{FULFIL}/" in both
     assert client.get("/search/?q=wf-happ").headers["location"] == "/runs/?q=wf-happ"
+
+
+def test_a_search_that_found_nothing_so_far_leads_on_to_the_older_ones(
+    serve: Serve, unpacked: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "CANDIDATES", 2)
+    monkeypatch.setattr(search, "BATCH", 2)
+    client = serve(zoo=unpacked("zoo-3.4.0"))
+    text = page(client, "/db/zoo/runs/?q=nowhere")
+    assert "No run matches so far" in text
+    assert "An id is found by its beginning, an error by any part of its text." in text
+    pages = 1
+    while older := re.search(r'rel="next" href="([^"]+)"', text):
+        text = page(client, "/db/zoo/runs/" + html.unescape(older[1]).removeprefix("/db/zoo/runs/"))
+        pages += 1
+    assert pages > 1
+    assert "No run matches here" in text
+    assert ">Newest</a>" in text

@@ -309,7 +309,7 @@ def test_a_job_of_both_engines_comes_to_its_end_and_says_what_became_of_each(
     assert eventually(lambda: Job.objects.get().finished_at is not None, 60)
     done = get(job)
     assert "Finished. 4 of 5 runs are retried." in done.words
-    assert "failed 0 skipped 1 done 4 waiting 0" in done.words
+    assert "failed 0 skipped 1 done 4 not tried 0" in done.words
     assert "wf-body-error.retry-1" in done.text
     assert "changed meanwhile" in done.words
     assert "data-live=" not in done.text
@@ -335,8 +335,15 @@ def test_a_job_is_cancelled_by_a_form_alone(
     assert get(f"{job}cancel/").status == 405
     assert post(f"{job}cancel/").headers["Location"] == job
     assert ask_both.client.get(job, headers=unchanged).status_code == 200
-    assert "Being cancelled." in get(job).words
-    assert Job.objects.get().cancelled_at is not None
+    being_cancelled = get(job).words
+    assert "Being cancelled." in being_cancelled
+    assert "waiting 2" in being_cancelled
+    cancelled_at = Job.objects.get().cancelled_at
+    assert cancelled_at is not None
+    Job.objects.update(finished_at=cancelled_at, stopped="It was cancelled.")
+    cancelled = get(job).words
+    assert "not tried 2" in cancelled
+    assert "waiting" not in cancelled
 
 
 def test_a_long_job_shows_what_needs_a_look_and_all_when_asked(

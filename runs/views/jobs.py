@@ -48,16 +48,18 @@ def job(request: HttpRequest, number: int) -> HttpResponse:
     if answer := unchanged(request, tag):
         return answer
     items = recorded.items_of(found)
+    untried = "not tried" if found.finished_at else "waiting"
     everything = request.GET.get("show") == "all"
     context = {
         "here": "retries",
         "job": found,
         "live_tag": "" if found.finished_at else tag,
         "counts": [
-            (word or "waiting", counts.get(word, 0), _LOOKS[word])
+            (word or untried, counts.get(word, 0), _LOOKS[word])
             for word in _ORDER
             if word != recorded.HELD or word in counts
         ],
+        "untried": untried,
         "total": len(items),
         "over": len(items) - counts.get("", 0),
         "failed": counts.get("failed", 0),

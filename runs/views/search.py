@@ -1,7 +1,7 @@
 """The search box: an id, or a native link that holds one, opens the run wherever it is; anything else becomes a list."""
 
 import re
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlencode
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -42,7 +42,10 @@ def search(request: HttpRequest) -> HttpResponse:
 def _candidates(text: str) -> list[str]:
     """The text itself, and the id inside a link of an engine's own dashboard."""
     candidates = [text]
-    if match := _LINK.search(urlsplit(text).path if "://" in text else text):
+    # Some dashboards keep their place behind the #. No urlsplit: it raises for what merely looks like an address.
+    places = text.partition("://")[2].split("#") if "://" in text else [text]
+    places = [place.partition("?")[0] for place in places]
+    if match := next(filter(None, map(_LINK.search, places)), None):
         inner = unquote(match[1]).strip("/")
         candidates += [inner, inner.split("/")[0]]
     return list(dict.fromkeys(candidates))

@@ -21,6 +21,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import ClassVar
 
+from runs.clock import from_epoch_ms
 from runs.digests import Digests, Mark
 from runs.engines.dbos import (
     bodies,
@@ -109,7 +110,8 @@ class Dbos:
         found = condition(where)
         if where.q:
             page = search.search(self._snapshot, found, where.q, where.statuses, after, limit)
-            return Page(listing.runs(self._snapshot, page.rows), page.next, page.partial)
+            searched = from_epoch_ms(page.next.at) if page.next is not None and page.partial else None
+            return Page(listing.runs(self._snapshot, page.rows), page.next, page.partial, searched)
         rows = listing.page(self._snapshot, found, where.statuses, after, limit + 1)
         more = len(rows) > limit
         return Page(listing.runs(self._snapshot, rows[:limit]), rows[limit - 1].at if more else None)
