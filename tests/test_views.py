@@ -194,6 +194,13 @@ def test_an_id_leads_to_its_run_wherever_it_is_and_anything_else_to_a_list(
     assert f"/db/shop/runs/{FULFIL}/" in both
     assert f"/db/early/runs/{FULFIL}/" in both
     assert client.get("/search/?q=wf-happ").headers["location"] == "/runs/?q=wf-happ"
+    cut = f"{FULFIL[:11]}…{FULFIL[-6:]}"  # as lists show it
+    assert cut in page(client, f"/db/shop/runs/?q={FULFIL}")
+    both = page(client, f"/search/?q={cut}")
+    assert f"/db/shop/runs/{FULFIL}/" in both
+    assert f"/db/early/runs/{FULFIL}/" in both
+    for other in (f"{cut[:-1]}0", "…", f"{FULFIL[:11]}…"):
+        assert client.get("/search/", {"q": other}).headers["location"].startswith("/runs/?q=")
 
 
 def test_a_search_that_found_nothing_so_far_leads_on_to_the_older_ones(

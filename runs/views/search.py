@@ -1,16 +1,20 @@
 """The search box: an id, or a native link that holds one, opens the run wherever it is; anything else becomes a list."""
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote, urlencode
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 
 from runs import links
-from runs.catalogue import served
+from runs.catalogue import Database, served
 from runs.counting import read_each
 from runs.engines.base import Engine
 from runs.errors import DurascopeError
+from runs.filters import Filter
+from runs.lookup import MAX_LIMIT
+from runs.wording import short_id
 
 _LINK = re.compile(r"/(?:execution|executions|workflow|workflows|workflow-uuid|runs)/([^/?#]+(?:/[^?#]*)?)")
 
@@ -36,7 +40,26 @@ def search(request: HttpRequest) -> HttpResponse:
             return HttpResponseRedirect(links.run_page(*found[0]))
         if found:
             return render(request, "runs/found.html", {"here": "runs", "searched": text, "found": found})
+    found = _cut(databases, text)
+    if len(found) == 1:
+        return HttpResponseRedirect(links.run_page(*found[0]))
+    if found:
+        return render(request, "runs/found.html", {"here": "runs", "searched": text, "found": found})
     return HttpResponseRedirect(f"/runs/?{urlencode({'q': text})}")
+
+
+def _cut(databases: Sequence[Database], text: str) -> list[tuple[str, str]]:
+    """Database and id of the runs whose ids are cut in the middle to this text, as lists show them (wording.short_id)."""
+    beginning, cut, end = text.partition("…")
+    if not (beginning and cut and end):
+        return []
+
+    def alike(slug: str, engine: Engine) -> list[tuple[str, str]]:
+        rows = engine.runs(Filter(q=beginning), None, MAX_LIMIT).rows
+        return [(slug, run.id) for run in rows if short_id(run.id) == text]
+
+    answers = read_each(databases, alike)
+    return [run for answer in answers if not isinstance(answer, DurascopeError) for run in answer]
 
 
 def _candidates(text: str) -> list[str]:
