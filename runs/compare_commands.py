@@ -11,17 +11,17 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from runs import comparing
 from runs.catalogue import Catalogue, Database, only
-from runs.clock import MICROSECOND
+from runs.clock import MICROSECOND, rfc3339
 from runs.compare import fleet, making, words
 from runs.compare.failing import Finding, findings
 from runs.compare.fleet import Told
-from runs.compare.records import Change, Comparison, ErrorGroup, Group, Options, Rate, Relation
+from runs.compare.records import Change, Comparison, ErrorGroup, Group, Lone, Options, Rate, Relation
 from runs.compare.shapes import comparison_object
 from runs.errors import DurascopeError
 from runs.wording import NOTHING, duration, plural, visible
 
 HOLDS, FAILS, NOT_COMPARED = 0, 1, 2
-ROWS = 30  # workflows and errors that text and Markdown name
+ROWS = 30  # workflows, errors and missing runs of each side that text and Markdown name
 
 
 def compare(a: str, b: str, options: Options, form: str, fail_on: Sequence[str]) -> int:
@@ -33,7 +33,7 @@ def compare(a: str, b: str, options: Options, form: str, fail_on: Sequence[str])
         print(f"durascope: {problem}", file=sys.stderr)
         return NOT_COMPARED
     checked = findings(found.comparison, fail_on)
-    print(_FORMS[form](found.comparison, checked), end="")
+    print(_FORMS[form](found.comparison, found.missing(ROWS), checked), end="")
     return FAILS if any(finding.found for finding in checked) else HOLDS
 
 
@@ -100,11 +100,11 @@ def _progress() -> Callable[[str, int, int], None]:
     return say
 
 
-def _text(found: Comparison, checked: Sequence[Finding]) -> str:
-    return "".join(f"{visible(line)}\n" for line in _text_lines(found, checked))
+def _text(found: Comparison, missing: Sequence[Lone], checked: Sequence[Finding]) -> str:
+    return "".join(f"{visible(line)}\n" for line in _text_lines(found, missing, checked))
 
 
-def _text_lines(found: Comparison, checked: Sequence[Finding]) -> Iterator[str]:
+def _text_lines(found: Comparison, missing: Sequence[Lone], checked: Sequence[Finding]) -> Iterator[str]:
     for letter, side in (("A", found.a), ("B", found.b)):
         yield f"{letter}  {side.slug}  {side.label} {side.revision}  {plural(side.runs, 'run')}  {plural(side.events, 'event')}"
     yield ""
@@ -121,6 +121,7 @@ def _text_lines(found: Comparison, checked: Sequence[Finding]) -> Iterator[str]:
         yield f"Pairs: {', '.join(verdicts)}."
     for each in found.rewritten[:ROWS]:
         yield f"rewritten: {each.run} at {each.position}: {each.a or 'nothing'} in A, {each.b or 'nothing'} in B"
+    yield from _missing(found, missing)
     for title, groups in (("workflow", (found.all_runs, *found.workflows)), ("step", found.steps)):
         if any(group.a_count or group.b_count for group in groups):
             yield ""
@@ -135,6 +136,16 @@ def _text_lines(found: Comparison, checked: Sequence[Finding]) -> Iterator[str]:
     for finding in checked:
         yield f"{'FAILED' if finding.found else 'passed'}  {finding.condition}"
         yield from (f"        {line}" for line in finding.found[:ROWS])
+
+
+def _missing(found: Comparison, missing: Sequence[Lone]) -> Iterator[str]:
+    """The runs that only one side has, and how many more there are of them."""
+    for side, total in (("a", found.counts.only_a), ("b", found.counts.only_b)):
+        named = [run for run in missing if run.side == side]
+        for run in named:
+            yield f"only in {side.upper()}: {run.run}  {run.workflow}  {run.status}  {rfc3339(run.created_at)}"
+        if total > len(named):
+            yield f"and {total - len(named):,} more only in {side.upper()}"
 
 
 def _table(title: str, groups: Sequence[Group]) -> Iterator[str]:
@@ -179,7 +190,7 @@ def _percent(rate: Rate) -> str:
     return NOTHING if rate.value is None else f"{100 * rate.value:.1f} %"
 
 
-def _markdown(found: Comparison, checked: Sequence[Finding]) -> str:
+def _markdown(found: Comparison, missing: Sequence[Lone], checked: Sequence[Finding]) -> str:
     lines = [f"## {_md(found.a.slug)} and {_md(found.b.slug)}", ""]
     mark = "⚠ " if found.relation is Relation.REWRITTEN else ""
     lines += [f"{mark}**{_md(words.relation(found))}** {_md(words.summary(found))}".rstrip(), ""]
@@ -203,6 +214,7 @@ def _markdown(found: Comparison, checked: Sequence[Finding]) -> str:
     for name in ("new", "gone", "more", "fewer"):
         for group in getattr(found.errors, name)[:ROWS]:
             lines.append(f"- {name} error: {_md(_error(group))}")
+    lines += [f"- {_md(line)}" for line in _missing(found, missing)]
     for finding in checked:
         lines.append(f"- {'❌' if finding.found else '✅'} `{finding.condition}`")
         lines += [f"  - {_md(line)}" for line in finding.found[:ROWS]]
@@ -214,13 +226,13 @@ def _md(text: str) -> str:
     return "".join(f"\\{char}" if char in "\\`*_[]<>|#&~" else char for char in visible(text))
 
 
-def _as_json(found: Comparison, checked: Sequence[Finding]) -> str:
+def _as_json(found: Comparison, _: Sequence[Lone], checked: Sequence[Finding]) -> str:
     answer = comparison_object(found)
     answer["findings"] = [{"condition": finding.condition, "found": list(finding.found)} for finding in checked]
     return json.dumps(answer, ensure_ascii=False, indent=2) + "\n"
 
 
-def _junit(found: Comparison, checked: Sequence[Finding]) -> str:
+def _junit(found: Comparison, missing: Sequence[Lone], checked: Sequence[Finding]) -> str:
     """A test case for each condition; without any, one that says how they are related."""
     suite = Element("testsuite", name=f"durascope compare {found.a.slug} {found.b.slug}", tests=str(len(checked) or 1))
     suite.set("failures", str(sum(bool(finding.found) for finding in checked)))
@@ -231,11 +243,11 @@ def _junit(found: Comparison, checked: Sequence[Finding]) -> str:
             failure.text = "\n".join(visible(line) for line in finding.found)
     if not checked:
         SubElement(suite, "testcase", classname="durascope.compare", name=words.relation(found))
-    SubElement(suite, "system-out").text = _text(found, checked)
+    SubElement(suite, "system-out").text = _text(found, missing, checked)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suite, encoding="unicode") + "\n"
 
 
-_FORMS: dict[str, Callable[[Comparison, Sequence[Finding]], str]] = {
+_FORMS: dict[str, Callable[[Comparison, Sequence[Lone], Sequence[Finding]], str]] = {
     "text": _text,
     "markdown": _markdown,
     "json": _as_json,

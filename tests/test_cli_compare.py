@@ -1,6 +1,7 @@
 """``durascope compare``: what it prints, and the exit code that a pipeline goes by."""
 
 import json
+import re
 import sqlite3
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from serving import run
 from inspector.cli import main
 from runs.compare.failing import conditions
 from runs.errors import BadFilter
+from tests.comparisons import rows
 
 Unpacked = Callable[[str], Path]
 Compare = Callable[..., CompletedProcess[str]]
@@ -78,6 +80,21 @@ def test_text_and_markdown_say_the_relation_and_escape_what_a_file_says(compare:
     assert markdown.startswith("## shop and shop-fork\n")
     assert "| workflow |" in markdown
     assert "<html>" not in markdown
+
+
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_runs_that_only_one_side_has_are_named_and_how_many_more_there_are(
+    compare: Compare, unpacked: Unpacked, form: str
+) -> None:
+    pair = unpacked("shop"), unpacked("shop-fork")
+    counts = json.loads(compare(*pair, "--format", "json").stdout)["runs"]
+    said = compare(*pair, "--format", form).stdout.replace("\\", "")
+    ids = [{run for (run,) in rows(path, "SELECT execution_id FROM t_state")} for path in pair]
+    for side, mine, other in (("A", *ids), ("B", *reversed(ids))):
+        named = re.findall(rf"only in {side}: (\S+)", said)
+        assert len(named) == len(set(named)) == 30
+        assert set(named) <= mine - other
+        assert f"and {counts[f'only_{side.lower()}'] - 30:,} more only in {side}" in said
 
 
 @pytest.mark.parametrize("form", ["text", "markdown"])

@@ -168,7 +168,7 @@ def test_a_file_compared_with_itself_is_the_same(client: Client) -> None:
     assert "Both hold the same." in words(page(client, "/compare/?a=zoo&b=zoo"))
 
 
-def test_the_export_needs_no_server_and_no_script(client: Client) -> None:
+def test_the_export_needs_no_server_and_no_script(client: Client, unpacked: Callable[[str], Path]) -> None:
     answer = client.get("/compare/export/?a=shop&b=fork")
     html = answer.content.decode()
     assert answer.headers["Content-Disposition"] == 'attachment; filename="shop-and-fork.html"'
@@ -176,6 +176,10 @@ def test_the_export_needs_no_server_and_no_script(client: Client) -> None:
     assert "--ink" in html
     for outside in ("<script", "<link", 'href="/', 'src="', "url(/", "@import"):
         assert outside not in html
+    for side, mine, other in (("A", "shop", "shop-fork"), ("B", "shop-fork", "shop")):
+        lost = re.findall(rf'>only {side}</td>.*?class="id">([^<]+)<', html)
+        assert len(lost) == len(set(lost)) > 100
+        assert set(lost) <= ids(unpacked(mine)) - ids(unpacked(other))
 
 
 @pytest.mark.parametrize(

@@ -326,7 +326,7 @@ def _evidence(
     for name, side in (("A", of_a), ("B", of_b)):
         if side.new:
             since = rfc3339(from_epoch_us(min(run.created_at for run in side.new)))
-            yield f"{plural(len(side.new), 'run')} only in {name}, the first created at {since}."
+            yield f"{plural(len(side.new), 'run id')} only in {name}, the first created at {since}."
     for name, other, side in (("A", "B", of_a), ("B", "A", of_b)):
         if side.removed:
             until = rfc3339(from_epoch_us(max(run.created_at for run in side.removed)))

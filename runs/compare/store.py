@@ -134,6 +134,10 @@ class Kept:
         params = {"side": side, "presence": presence.value, "after": after, "limit": limit}
         return tuple(_lone(row) for row in self._rows(_LONE, params))
 
+    def missing(self, most: int) -> tuple[Lone, ...]:
+        """The runs that only one side has though both cover their time, those of A first, at most so many of each."""
+        return tuple(run for side in "ab" for run in self.lone(side, Presence.ONLY, 0, most))
+
     def count_lone(self) -> Mapping[tuple[str, Presence], int]:
         """How many runs of each side have no counterpart, by why; without those of which there are none."""
         return {

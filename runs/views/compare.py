@@ -33,7 +33,7 @@ KEPT = ("a", "b", "match", "path", "ignore", "tolerance")
 PAIR_FILTERS = ("verdict", "cause", "workflow", "rung", "a_status", "b_status", "q")
 SIDES = ("a", "b")
 LAST = 10**18 - 1
-EXPORTED = 1000  # pairs
+EXPORTED = 1000  # pairs, and runs of each side without a counterpart
 STYLES = ("tokens", "base", "layout", "components", "timeline", "compare")
 ERRORS = (
     ("new", "New in B"),
@@ -214,6 +214,8 @@ def export(request: HttpRequest) -> HttpResponse:
         **_error_groups(it),
         "matched": words.matched(it.counts),
         "pairs": listed,
+        "missing": found.missing(EXPORTED),
+        "only_one": it.counts.only_a + it.counts.only_b,
         "differing": sum(it.counts.verdicts[verdict] for verdict in differing),
         "workflow_axis": axis(it.workflows),
         "step_axis": axis(it.steps),
