@@ -19,7 +19,7 @@ from writers import ROWS, make, writing
 
 from runs.catalogue import Database, served
 from runs.engines.base import Engine
-from runs.errors import DatabaseBusy, DurascopeError, FileMissing, NotSQLite, UnknownSchema, Unreadable
+from runs.errors import Damaged, DatabaseBusy, DurascopeError, FileMissing, NotSQLite, UnknownSchema, Unreadable
 from runs.filters import Filter
 from runs.sources import opening
 from runs.sources.base import Opened, Reader
@@ -91,6 +91,25 @@ def test_each_kind_of_file_that_is_none_has_its_words_on_every_page(
             assert answer.status_code == (200 if own else 503), address
             assert said in answer.content.decode(), (name, address)
     assert get.get("/db/link/runs/").status_code == 200
+
+
+@pytest.mark.parametrize(("name", "kept"), [(MINI, 3_000), (MINI, 0.5), (SHOP, 3_000), (SHOP, 0.5)])
+def test_of_a_file_whose_end_was_cut_off_it_is_said(name: str, kept: float, fresh: Unpacked) -> None:
+    path = fresh(name)
+    whole = path.stat().st_size
+    os.truncate(path, round(kept * whole) if kept < 1 else int(kept))
+    with pytest.raises(Damaged, match=rf"Only {path.stat().st_size:,} of its {whole:,} bytes are there"):
+        Database(SqliteSource(path, "x")).read(lambda engine: through(engine, random.Random(1)))
+
+
+def test_of_a_damaged_file_that_is_whole_no_end_is_missed(fresh: Unpacked) -> None:
+    path = fresh(MINI)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(Damaged, match="SQLite says") as raised:
+        Database(SqliteSource(path, "x")).read(lambda engine: through(engine, random.Random(1)))
+    assert "bytes are there" not in str(raised.value)
 
 
 def test_a_file_encrypted_whole_is_called_no_database(tmp_path: Path) -> None:

@@ -175,6 +175,15 @@ def is_wal(head: bytes) -> bool:
     return 2 in head[18:20]
 
 
+def whole_size(head: bytes) -> int | None:
+    """How many bytes the header says that the file has; None where an old SQLite has written since and did not say
+    (sqlite.org/fileformat.html, 1.3.7)."""
+    if head[24:28] != head[92:96]:
+        return None
+    page = int.from_bytes(head[16:18], "big")
+    return (65_536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
+
+
 def is_sqlite(path: Path) -> bool:
     """Whether this is a regular file that begins like a database. Never raises, never blocks on a pipe."""
     try:

@@ -4,7 +4,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import TypeVar
 
 import apsw
 
-from runs.errors import DatabaseBusy, DatabaseLocked, Unreadable
+from runs.errors import Damaged, DatabaseBusy, DatabaseLocked, Unreadable
 from runs.sources.base import Columns, FileFacts, Opened, Params, Reader, Value
 from runs.sources.failures import sqlite_failures
-from runs.sources.files import FileState, look
+from runs.sources.files import FileState, header, look, whole_size
 from runs.sources.opening import open_state
 
 T = TypeVar("T")
@@ -80,7 +81,8 @@ class SqliteSource:
                 time.sleep(PAUSE * attempt)
             state = look(self.path)
             try:
-                opening = open_state(state)
+                with _explaining(state):
+                    opening = open_state(state)
             except DatabaseBusy:
                 continue
             except DatabaseLocked:
@@ -91,7 +93,8 @@ class SqliteSource:
                     raise
                 continue
             try:
-                result = work(SqliteReader(opening.connection, opening.opened))
+                with _explaining(state):
+                    result = work(SqliteReader(opening.connection, opening.opened))
             except Exception:
                 # It may have failed only because the file changed under an opening that can't see changes.
                 if self._still(state, blind=opening.blind):
@@ -112,6 +115,22 @@ class SqliteSource:
         except Unreadable:
             return False
         return found == state if blind else found.identity == state.identity
+
+
+@contextmanager
+def _explaining(state: FileState) -> Iterator[None]:
+    """Says of a damaged file that its end is missing, where that is so: a copy that was not made whole, a full disk."""
+    try:
+        yield
+    except Damaged as damage:
+        with suppress(Unreadable):
+            whole = whole_size(header(state))
+            if whole is not None and state.main.size < whole:
+                damage.detail = f"Only {state.main.size:,} of its {whole:,} bytes are there: its end was cut off."
+                damage.remedy = (
+                    "Copy it again, whole. Of what is there, the sqlite3 shell's .recover command saves what it can."
+                )
+        raise
 
 
 class SeenSource(SqliteSource):
