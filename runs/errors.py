@@ -114,7 +114,7 @@ class BadRequest(DurascopeError):
 
 
 class BadFilter(BadRequest):
-    """A filter can't be understood."""
+    """What was asked for can't be understood."""
 
 
 class BadCursor(BadRequest):
