@@ -36,16 +36,18 @@ def search(request: HttpRequest) -> HttpResponse:
             for database, answer in zip(databases, read_each(databases, has), strict=True)
             if not isinstance(answer, DurascopeError)
         ]
-        if len(found) == 1:
-            return HttpResponseRedirect(links.run_page(*found[0]))
         if found:
-            return render(request, "runs/found.html", {"here": "runs", "searched": text, "found": found})
-    found = _cut(databases, text)
+            return _found(request, text, found)
+    if cut := _cut(databases, text):
+        return _found(request, text, cut)
+    return HttpResponseRedirect(f"/runs/?{urlencode({'q': text})}")
+
+
+def _found(request: HttpRequest, text: str, found: Sequence[tuple[str, str]]) -> HttpResponse:
+    """The one run that was found, by database and id, or a choice among several."""
     if len(found) == 1:
         return HttpResponseRedirect(links.run_page(*found[0]))
-    if found:
-        return render(request, "runs/found.html", {"here": "runs", "searched": text, "found": found})
-    return HttpResponseRedirect(f"/runs/?{urlencode({'q': text})}")
+    return render(request, "runs/found.html", {"here": "runs", "searched": text, "found": found})
 
 
 def _cut(databases: Sequence[Database], text: str) -> list[tuple[str, str]]:
