@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from runs.clock import rfc3339, to_epoch_ms
+from runs.clock import to_epoch_ms
 from runs.sources.base import Reader, Value
 
 
@@ -35,7 +35,7 @@ class Clock(StrEnum):
     EPOCH_MS = "epoch_ms"  # 1795352849866
     COLUMN = "column"  # 2026-11-22 14:58:34.632819+00:00, as Obelisk's columns
     SECONDS = "seconds"  # 2026-11-22 14:58:34, as SQLite's CURRENT_TIMESTAMP
-    TEXT = "text"  # every ``{now}`` of ``template`` becomes RFC 3339, as inside Obelisk's JSON
+    TEXT = "text"  # every ``{now}`` of ``template`` becomes 2026-11-22T14:58:34.632819Z, as inside Obelisk's JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Now:
             case Clock.SECONDS:
                 return f"{moment:%Y-%m-%d %H:%M:%S}"
             case Clock.TEXT:
-                return self.template.replace("{now}", rfc3339(moment) or "")
+                return self.template.replace("{now}", f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z")
 
 
 Cell: TypeAlias = Value | Now

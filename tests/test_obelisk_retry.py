@@ -185,6 +185,23 @@ def test_an_append_by_its_own_process_is_the_same(name: str, shop: Callable[[str
     assert follow(path, done).why_not
 
 
+@pytest.mark.parametrize("fraction", ["", ".5", ".213250"])
+def test_whenever_it_is_appended_its_instants_have_as_many_digits_as_the_engines(
+    fraction: str, shop: Callable[[str], Path], oracle: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shop("shop-staging")
+    labels = oracle("shop-staging")["scenarios"]
+    monkeypatch.setenv("DURASCOPE_NOW", f"{oracle('shop-staging')['read_at'][:19]}{fraction}Z")
+    operations = set()
+    for label in "backoff", "retries-exhausted", "blocked-on-delay":
+        found = plan(path, labels[label])
+        retry_here(path, labels[label])
+        operations.add(found.operation)
+        with closing(sqlite3.connect(path)) as connection:
+            assert list(problems(connection, found)) == []
+    assert operations == {Operation.RETRY_NOW, Operation.RUN_AGAIN, Operation.SKIP_DELAY}
+
+
 TWICE = ("backoff", "backoff-child", "paused-new", "blocked-on-delay", "retries-exhausted", "restock-failed")
 
 
