@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
 from inspector.config import Config, described, whole_port
@@ -189,6 +188,8 @@ def _serve(options: argparse.Namespace) -> int:
         print(NOTHING_TO_SERVE, end="", file=sys.stderr)
         return 2
     _say_unknown(config)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until gunicorn takes over there is nothing to clean up
     return _run(config, opens=options.open)
 
 
@@ -203,23 +204,20 @@ def _say_unknown(config: Config) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    # Until gunicorn takes over, a signal is only noted: what a handler raises is lost where Python happens to run a callback.
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: asked.append(number))
     from runs.demo import SLUGS, prepared
 
     config = _configured(options)
-    # Until gunicorn takes over, a signal ends the process through the context below, which removes what it made.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _ended)
     with prepared() as folder:
         config = replace(config, paths=(str(folder),))
         if config.is_local and not config.now:
             # These are copies: retrying them is what they are for. What is kept of it goes with them.
             config = replace(config, retry=SLUGS, state=str(folder.parent / "state"))
-        return _run(config, opens=options.open)
-
-
-def _ended(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+        return _run(config, opens=options.open, asked_to_end=asked)
 
 
 def _configured(options: argparse.Namespace) -> Config:
@@ -233,8 +231,11 @@ def _configured(options: argparse.Namespace) -> Config:
     return Config.from_environ({**config.to_environ(), **{f"DURASCOPE_{n.upper()}": v for n, v in given.items()}})
 
 
-def _run(config: Config, *, opens: bool) -> int:
-    """Serves until a signal comes. Prints one line when it answers; what is missing is said before, on stderr."""
+def _run(config: Config, *, opens: bool, asked_to_end: Sequence[int] = ()) -> int:
+    """Serves until a signal comes. Prints one line when it answers; what is missing is said before, on stderr.
+
+    ``asked_to_end``: the signals noted by the caller until then. Raises SystemExit instead of serving where there are any.
+    """
     from inspector.server import Server, address, listen, open_browser
 
     listener = listen(config.host, config.port)
@@ -249,6 +250,8 @@ def _run(config: Config, *, opens: bool) -> int:
         )
 
     def ready() -> None:
+        if asked_to_end:
+            raise SystemExit(128 + asked_to_end[0])
         noun = "database" if count == 1 else "databases"
         print(f"Durascope serves {count or 'no'} {noun}{'' if count else ' yet'} at {url}", flush=True)
         if opens:
