@@ -58,7 +58,7 @@ def job_page(number: int) -> str:
 
 
 def plans_page(query: str = "") -> str:
-    """Where several runs are planned: all that a filter matches, or those that a form names."""
+    """Where several runs are planned: all that a filter matches, the rest of a job, or those that a form names."""
     return f"/retries/plan/?{query}" if query else "/retries/plan/"
 
 

@@ -13,7 +13,7 @@ from asking import Asker
 from django.test import Client
 from serving import eventually
 
-from runs import appending, jobs, selection
+from runs import appending, clock, jobs, selection
 from runs.addresses import encode
 from runs.errors import QueryTooSlow
 from runs.jobs import waking
@@ -344,6 +344,32 @@ def test_a_job_is_cancelled_by_a_form_alone(
     cancelled = get(job).words
     assert "not tried 2" in cancelled
     assert "waiting" not in cancelled
+
+
+def test_the_rest_of_a_job_that_was_stopped_is_planned_from_its_page(
+    get: Callable[..., Page], post: Callable[..., Any], asleep: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = [
+        "zoo/wf-body-error",
+        "zoo/wf-declined",
+        "shop/" + get("/db/shop/runs/", **FAILED).boxes[0].partition("/")[2],
+    ]
+    job = post(PLAN, **confirmed(get(PLAN, run=chosen))).headers["Location"]
+    rest = f"{PLAN}?job=1"
+    assert rest not in get(job).text, "it goes on by itself"
+    Item.objects.filter(run="wf-body-error").update(result="done")
+    Item.objects.filter(run="wf-declined").update(result="failed", detail="The disk is full.")
+    Job.objects.update(finished_at=clock.now(), stopped="It was cancelled.")
+    assert f'href="{rest}"' in get(job).text
+    planned = confirmed(get(PLAN, job=1))
+    assert [line.partition(" ")[0] for line in planned["planned"].splitlines()] == chosen[1:]
+    monkeypatch.setenv("DURASCOPE_RETRY", "zoo")
+    assert rest not in get(job).text
+    assert get(PLAN, job=1).status == 403
+    monkeypatch.setenv("DURASCOPE_RETRY", "zoo,shop")
+    Item.objects.update(result="done")
+    assert rest not in get(job).text
+    assert [get(PLAN, job=number).status for number in (2, "x", "9" * 30)] == [404] * 3
 
 
 def test_a_long_job_shows_what_needs_a_look_and_all_when_asked(

@@ -10,7 +10,7 @@ from ninja import P, PathEx, Router
 from runs import following, jobs, links, lookup, planning, retrying
 from runs.api import parameters, retry_schemas, retry_shapes, schemas
 from runs.catalogue import Database, served
-from runs.errors import AlreadyRetried, AppendRefused, BadBody, DurascopeError, JobNotFound, RetryNotFound
+from runs.errors import AlreadyRetried, AppendRefused, BadBody, DurascopeError, RetryNotFound
 from runs.planning import CHILDREN, PIN_LENGTH, STARTS
 from runs.records import Cursor
 from runs.retry import Operation, Options
@@ -164,7 +164,7 @@ def follow_retry(request: HttpRequest, number: Number) -> object:
     lookup.refuse_unknown(dict(request.GET.lists()), ())
     if not place.is_kept():
         raise RetryNotFound(f"{number[:40]!r} is none.")
-    pk = _number(number, RetryNotFound)
+    pk = _number(number)
     database = served().database(retries.retry_of(pk).database)
     return retry_shapes.follow_up_object(following.follow(database, following.retry(pk, database)))
 
@@ -196,7 +196,7 @@ def append_retries(request: HttpRequest, confirmed: retry_schemas.Several) -> Ht
 def show_job(request: HttpRequest, number: Number) -> object:
     """Each run's result as soon as there is one."""
     lookup.refuse_unknown(dict(request.GET.lists()), ())
-    return retry_shapes.job_object(_job(number))
+    return retry_shapes.job_object(jobs.named(number))
 
 
 @router.post(
@@ -208,7 +208,7 @@ def show_job(request: HttpRequest, number: Number) -> object:
 )
 def cancel_job(request: HttpRequest, number: Number, nothing: retry_schemas.Nothing) -> object:
     """What was appended is the engine's."""
-    return retry_shapes.job_object(jobs.cancel(_job(number)))
+    return retry_shapes.job_object(jobs.cancel(jobs.named(number)))
 
 
 def asker(request: HttpRequest) -> tuple[str, str]:
@@ -248,13 +248,7 @@ def _chosen(one: retry_schemas.Chosen) -> jobs.Chosen:
     return jobs.Chosen(database.slug, run_id, _options(query), one.digest)
 
 
-def _job(number: str) -> Any:
-    if not place.is_kept():
-        raise JobNotFound(f"{number[:40]!r} is none.")
-    return jobs.job_of(_number(number, JobNotFound))
-
-
-def _number(text: str, missing: type[RetryNotFound] | type[JobNotFound]) -> int:
+def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16):
-        raise missing(f"{text[:40]!r} is none.")
+        raise RetryNotFound(f"{text[:40]!r} is none.")
     return int(text)

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runs import engine_servers, planning, retrying
-from runs.addresses import PATTERN
+from runs.addresses import PATTERN, encode
 from runs.catalogue import Database, served
-from runs.errors import BadBody, BadCount
+from runs.errors import BadBody, BadCount, JobNotFound
 from runs.jobs.waking import is_working, wake
 from runs.retry import Options
+from runs.selection import Reference
 from runs.state import jobs as recorded
+from runs.state import place
 from runs.state.models import Job
 from runs.wording import plural
 
@@ -89,4 +91,18 @@ def _row(database: Database, one: Chosen) -> recorded.Row:
 
 def job_of(number: int) -> Job:
     """Raises JobNotFound."""
+    if not place.is_kept():
+        raise JobNotFound(remedy="Retrying is off in this process.")
     return recorded.job_of(number)
+
+
+def named(text: str) -> Job:
+    """The job of that number, as somebody wrote it. Raises JobNotFound."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise JobNotFound(f"{text[:40]!r} is none.")
+    return job_of(int(text))
+
+
+def rest_of(job: Job) -> tuple[Reference, ...]:
+    """Its runs of which nothing was appended."""
+    return tuple(Reference(item.database, encode(item.run)) for item in recorded.rest_of(job))

@@ -85,6 +85,11 @@ def items_of(job: Job) -> list[Item]:
     return list(job.items.select_related("retry"))
 
 
+def rest_of(job: Job) -> list[Item]:
+    """The runs of a job of which nothing was appended: not tried, skipped or failed."""
+    return list(job.items.exclude(result__in=("done", HELD)))
+
+
 def items(number: int) -> int:
     """How many runs a job has."""
     return Item.objects.filter(job_id=number).count()

@@ -47,8 +47,8 @@ class Chosen:
 
 
 def plan(request: HttpRequest) -> HttpResponse:
-    """``GET /retries/plan/`` plans the runs that are named, or all that a filter matches; so does POST, for those that no
-    address can hold. POST of what was planned has it appended, and leads to the job."""
+    """``GET /retries/plan/`` plans the runs that are named, all that a filter matches, or the rest of a job; so does POST, for
+    those that no address can hold. POST of what was planned has it appended, and leads to the job."""
     problem: DurascopeError | None = None
     if "planned" in request.POST:
         try:
@@ -126,6 +126,8 @@ def _planned(request: HttpRequest) -> Iterator[tuple[Reference, str]]:
 def _chosen(request: HttpRequest) -> Chosen:
     if "planned" in request.POST:
         return Chosen(tuple(reference for reference, _ in _planned(request)))
+    if number := request.GET.get("job"):
+        return Chosen(jobs.rest_of(jobs.named(number)))
     named = request.POST.getlist("run") or request.GET.getlist("run")
     if named or not request.GET.get("status"):
         return Chosen(tuple(map(selection.reference, named)))

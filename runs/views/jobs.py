@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.views.decorators.http import require_POST
 
-from runs import jobs, links
-from runs.errors import JobNotFound
+from runs import jobs, links, planning
 from runs.records import Status
+from runs.selection import Reference
 from runs.state import jobs as recorded
 from runs.state import place, retries
 from runs.state.models import Item, Job
@@ -41,7 +41,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 def job(request: HttpRequest, number: int) -> HttpResponse:
     """``GET /retries/jobs/<number>/``: what became of each run so far. It follows the job until its end."""
-    found = _job(number)
+    found = jobs.job_of(number)
     jobs.look_after(found)
     counts = recorded.counts(found)
     tag = f"{number}-{sorted(counts.items())}-{found.cancelled_at}-{found.finished_at}"
@@ -66,6 +66,7 @@ def job(request: HttpRequest, number: int) -> HttpResponse:
         "done": counts.get("done", 0),
         "held": counts.get(recorded.HELD, 0),
         "items": [(item, _LOOKS[item.result]) for item in (items if everything else _first(items))],
+        "rest": links.plans_page(f"job={number}") if found.finished_at and _may_be_planned(jobs.rest_of(found)) else "",
         "more": 0 if everything else max(0, len(items) - SHOWN),
     }
     return page(request, "runs/job.html", context)
@@ -74,19 +75,17 @@ def job(request: HttpRequest, number: int) -> HttpResponse:
 @require_POST
 def cancel(_request: HttpRequest, number: int) -> HttpResponse:
     """``POST /retries/jobs/<number>/cancel/``: it stops before its next run."""
-    return HttpResponseRedirect(links.job_page(jobs.cancel(_job(number)).pk))
-
-
-def _job(number: int) -> Job:
-    if not place.is_kept():
-        raise JobNotFound(remedy="Retrying is off in this process.")
-    return jobs.job_of(number)
+    return HttpResponseRedirect(links.job_page(jobs.cancel(jobs.job_of(number)).pk))
 
 
 def _first(items: Sequence[Item]) -> list[Item]:
     """What needs a look, then what was done last, then what comes next."""
     ranked = sorted(items, key=lambda item: (_ORDER.index(item.result), _place(item)))
     return ranked[:SHOWN]
+
+
+def _may_be_planned(rest: Sequence[Reference]) -> bool:
+    return bool(rest) and all(planning.allowed(slug) for slug in {one.slug for one in rest})
 
 
 def _place(item: Item) -> int:
