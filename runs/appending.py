@@ -73,6 +73,11 @@ def confirmation(plan: RetryPlan, identity: Identity) -> str:
     return f"{plan.digest}-{file_mark(identity)}"
 
 
+def file_of(confirmed: str) -> str:
+    """Which file was confirmed, as ``file_mark`` names it."""
+    return confirmed.rpartition("-")[2]
+
+
 def unwritable(path: Path) -> str:
     """Why this account can't append to the file, in words; empty where it can. Raises Unreadable."""
     return obstacle(look(path))
@@ -196,10 +201,9 @@ def _answer(path: Path, asked: Mapping[str, Any]) -> Json:
 
 def _append(path: Path, run_id: str, options: Options, confirmed: str, moment: datetime) -> Appended:
     identity = look(path).identity
-    of_plan, _, of_file = confirmed.rpartition("-")
-    if not of_plan:
+    if "-" not in confirmed:
         raise AppendRefused("What was confirmed is no digest of a plan.", remedy=LOOK_AGAIN)
-    if of_file != file_mark(identity):
+    if file_of(confirmed) != file_mark(identity):
         raise AppendRefused(REPLACED, remedy=LOOK_AGAIN)
     with writing(path, identity) as transaction:
         reader = transaction.reader()

@@ -8,7 +8,7 @@ while the server is asked.
 from pathlib import Path
 
 from runs import holding
-from runs.appending import file_mark
+from runs.appending import file_mark, file_of
 from runs.catalogue import Database
 from runs.engines.base import Engine
 from runs.errors import AppendRefused, DurascopeError, ReplayDiverged, RunNotFound
@@ -138,7 +138,7 @@ def _words(problem: DurascopeError) -> str:
 
 
 def _of(retry: Retry) -> Waiting:
-    return Waiting(retry.run, retry.new_run, retry.digest.rpartition("-")[2], tuple(retry.rows))
+    return Waiting(retry.run, retry.new_run, file_of(retry.digest), tuple(retry.rows))
 
 
 def _keys(retry: Retry) -> list[list[object]]:

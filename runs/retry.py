@@ -196,6 +196,15 @@ class FollowUp:
     why_not: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the rows tell of a retry whose process was ended before it could say what it did. ``new_run``: the run that goes on,
+    where it was appended; ``unsure``: why that can't be told, in words. Both empty: nothing of it is there."""
+
+    new_run: str = ""
+    unsure: str = ""
+
+
 @runtime_checkable
 class Retryable(Protocol):
     """An engine whose log can be appended to. An engine without it is only read."""
@@ -208,6 +217,10 @@ class Retryable(Protocol):
     def check_appended(self, plan: RetryPlan) -> None:
         """Called inside the transaction after the changes, before COMMIT: raises AppendRefused where a row is malformed or a state
         combination illegal. That no other number of rows was changed is seen by whoever calls it."""
+
+    def trace(self, run_id: str, operation: Operation | None, moment: datetime) -> Trace:
+        """Whether what such a retry of the run appends is there with that very moment, which no other retry has: somebody else's,
+        another Durascope's among them, has its own. ``operation`` is None where it isn't known: then it may be any."""
 
     def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
         """How the appended run fares, read from its rows."""
