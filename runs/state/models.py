@@ -47,6 +47,11 @@ class Retry(models.Model):
     def __str__(self) -> str:
         return f"{self.pk} {self.progress} {self.database}"
 
+    @property
+    def count(self) -> int:
+        """How many rows were changed; some were changed together."""
+        return sum(row.get("count", 1) for row in self.rows)
+
 
 class Entry(models.Model):
     """One entry of the audit. It holds the hash of the one before it: an entry that is changed, or missing, shows."""
