@@ -38,7 +38,9 @@ def follow(database: Database, found: Retry) -> Followed:
     """How a retry fares now. Raises Unreadable where its database can't be read."""
     appended_at = found.released_at or found.appended_at
     if found.progress not in retries.THERE or appended_at is None:
-        return Followed(found, None, FollowUp(why_not=found.detail or "Nothing was appended."))
+        asked = found.progress == Progress.ASKED
+        words = "It is not known yet whether it was appended." if asked else "Nothing was appended."
+        return Followed(found, None, FollowUp(why_not=found.detail or words))
     held = found.progress == Progress.HELD
 
     def work(engine: Engine) -> tuple[Run | None, FollowUp]:

@@ -288,7 +288,9 @@ def test_while_the_database_cannot_be_read_it_stays_open(database: Database, tmp
     first = begun(database)
     long_ago(first)
     away = Path(database.source.place).rename(tmp_path / "away.sqlite")
-    assert following.retry(first.pk, database).progress == Progress.ASKED
+    left = following.retry(first.pk, database)
+    assert left.progress == Progress.ASKED
+    assert following.follow(database, left).follow_up.why_not == "It is not known yet whether it was appended."
     away.rename(database.source.place)
     found = following.retry(first.pk, database)
     assert (found.progress, found.error) == ("failed", "DurascopeError")
