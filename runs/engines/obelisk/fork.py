@@ -62,7 +62,7 @@ def plan(snapshot: Snapshot, run: Execution, options: Options) -> RetryPlan:
     deep = options.children == "deep"
     growing = _Growing(reader, deployment, ulids, deep, options.held, dict(executions.tree(reader, run.id)))
     _go_on(growing, found)
-    growing.changes += kept.copied(reader, run.id, _below(growing), ulids)
+    growing.changes += kept.copied(reader, run.id, _kept_whole(growing), ulids)
     appended, statements = count(growing.changes), len(growing.changes)
     if appended > MOST_ROWS or statements > MOST_STATEMENTS:
         raise Ineligible(
@@ -171,7 +171,7 @@ def _keep(growing: _Growing, child: str) -> None:
     growing.answered.add(child)
 
 
-def _below(growing: _Growing) -> set[str]:
+def _kept_whole(growing: _Growing) -> set[str]:
     """The executions that are kept whole. What did not end would begin to run, and nobody asks for it."""
     ids: set[str] = set()
     for run_id, execution in growing.tree.items():  # parents first

@@ -1,6 +1,7 @@
 """The rows that a retry appends, column by column. ``history_event_type`` is generated: it is never named."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from runs.engines.obelisk.consumed import Response
 from runs.engines.obelisk.deployed import Deployment, Export
@@ -193,7 +194,7 @@ def copied_response(key: int, ulids: tuple[str, str], number: int) -> Copy:
 def copied_responses(run_id: str, found: Sequence[Response], ulids: tuple[str, str]) -> Iterator[Change]:
     """Some of an execution's responses, numbered anew in their order. Those at the beginning keep their numbers: they are one
     statement."""
-    first = [each.key for number, each in enumerate(found, 1) if each.number == number]
+    first = [each.key for _, each in takewhile(lambda one: one[1].number == one[0], enumerate(found, 1))]
     if first:
         ids, key = tuple((key,) for key in first), {"execution_id": run_id}
         between = "seq", 1, len(first)
