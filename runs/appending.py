@@ -31,7 +31,7 @@ from runs.clock import parse_instant, rfc3339
 from runs.engines import engine_for
 from runs.errors import AlreadyRetried, AppendRefused, AppendUnsure, DurascopeError, NotEligible
 from runs.retry import Change, Copies, Operation, Options, Retryable, RetryPlan, Update, count
-from runs.sources.base import Reader
+from runs.sources.base import Reader, Value
 from runs.sources.files import Identity, look
 from runs.sources.writing import REPLACED, Writing, obstacle, writing
 from runs.statements import Json, new_values, old_values, recorded, statement
@@ -46,7 +46,7 @@ class Appended:
     """What was appended, as a record keeps it: JSON, without the body of a payload.
 
     ``rows``: of each changed row its table, key, new values, and ``old`` ones where it was updated; of those that one statement
-    copied, what they share, and their ``count``. ``before`` and ``after`` are
+    copied, what they share, and their ``count``; of what is ``held``, ``each`` one's key as well. ``before`` and ``after`` are
     facts about the run and the file. ``readable``: whether the run that will go on could be read after the commit. ``held``: it was
     appended paused, and waits for its release.
     """
@@ -71,6 +71,11 @@ class Appended:
 def confirmation(plan: RetryPlan, identity: Identity) -> str:
     """What a person confirms: this plan, for this very file."""
     return f"{plan.digest}-{file_mark(identity)}"
+
+
+def file_of(confirmed: str) -> str:
+    """Which file was confirmed, as ``file_mark`` names it."""
+    return confirmed.rpartition("-")[2]
 
 
 def unwritable(path: Path) -> str:
@@ -196,17 +201,16 @@ def _answer(path: Path, asked: Mapping[str, Any]) -> Json:
 
 def _append(path: Path, run_id: str, options: Options, confirmed: str, moment: datetime) -> Appended:
     identity = look(path).identity
-    of_plan, _, of_file = confirmed.rpartition("-")
-    if not of_plan:
+    if "-" not in confirmed:
         raise AppendRefused("What was confirmed is no digest of a plan.", remedy=LOOK_AGAIN)
-    if of_file != file_mark(identity):
+    if file_of(confirmed) != file_mark(identity):
         raise AppendRefused(REPLACED, remedy=LOOK_AGAIN)
     with writing(path, identity) as transaction:
         reader = transaction.reader()
         before = _facts(reader, path, run_id)
         plan = plan_by(reader, run_id, options)
         operation = _checked(plan, confirmation(plan, identity), confirmed)
-        rows = tuple(changed(transaction, plan.changes, moment))
+        rows = tuple(changed(transaction, plan.changes, moment, named=plan.held))
         # A new engine over a new reader: what the first one read, it read before the changes.
         engine = engine_for(transaction.reader())
         if isinstance(engine, Retryable):
@@ -237,15 +241,18 @@ def check_count(plan: RetryPlan, changed: int) -> None:
         raise AppendRefused(f"{changed:,} rows were changed where the plan has {count(plan.changes):,}.")
 
 
-def changed(transaction: Writing, changes: Iterable[Change], moment: datetime) -> Iterator[Json]:
-    """Makes the changes, in their order; each as a record of what was done."""
+def changed(
+    transaction: Writing, changes: Iterable[Change], moment: datetime, *, named: bool = False
+) -> Iterator[Json]:
+    """Makes the changes, in their order; each as a record of what was done. ``named``: with the key of every row, of those too that
+    are copied together: whoever deletes them again must know them."""
     keys: dict[str, tuple[str, ...]] = {}
     for change in changes:
-        if isinstance(change, Copies):
-            yield _filled(transaction, change, moment)
-            continue
         if change.table not in keys:
             keys[change.table] = transaction.key(change.table)
+        if isinstance(change, Copies):
+            yield _filled(transaction, change, moment, keys[change.table] if named else ())
+            continue
         old: Json = {}
         if isinstance(change, Update):
             found = transaction.reader().rows(*old_values(change))
@@ -261,14 +268,24 @@ def changed(transaction: Writing, changes: Iterable[Change], moment: datetime) -
         }
 
 
-def _filled(transaction: Writing, change: Copies, moment: datetime) -> Json:
+def _filled(transaction: Writing, change: Copies, moment: datetime, named: tuple[str, ...]) -> Json:
     """Makes as many rows as one statement does; as one record, whose key they share."""
-    made = statement(change, moment, ())
-    transaction.fill(made.sql, made.values, made.table, made.count)
-    between = {"between": list(change.between)} if change.between else {}
+    made = statement(change, moment, named)
+    found = transaction.fill(made.sql, made.values, made.table, made.count)
     new = {name: recorded(value) for name, value in new_values(change, moment).items()}
-    key = {name: new.pop(name, _text(value)) for name, value in change.key.items()}
-    return {"change": "copies", "table": change.table, "key": key, **between, "values": new, "count": made.count}
+    key = {name: new.pop(name, _exchanged(change, name, value)) for name, value in change.key.items()}
+    record: Json = {"change": "copies", "table": change.table, "key": key, "values": new, "count": made.count}
+    if change.between:
+        name, *bounds = change.between
+        record["between"] = [name, *(_exchanged(change, name, bound) for bound in bounds)]
+    if named:
+        record["each"] = [dict(zip(named, map(_text, each), strict=True)) for each in found]
+    return record
+
+
+def _exchanged(change: Copies, name: str, value: Value) -> object:
+    """A value of an original as the new row has it."""
+    return value.replace(*change.replaced) if name in change.within and isinstance(value, str) else _text(value)
 
 
 def is_awaited() -> bool:

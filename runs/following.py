@@ -1,15 +1,15 @@
 """Retries that are recorded: how one fares, and what became of one whose process was killed. What the database says decides."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from runs import appending, clock, errors, links, planning, releasing
 from runs.catalogue import Database
-from runs.clock import from_epoch_ms, to_epoch_ms
 from runs.engines.base import Engine
-from runs.errors import AlreadyRetried, AppendUnsure, DurascopeError, RunNotFound
+from runs.errors import AlreadyRetried, AppendRefused, AppendUnsure, DurascopeError, RunNotFound
 from runs.records import Run
-from runs.retry import FollowUp, Retryable
+from runs.retry import FollowUp, Operation, Retryable, Trace
+from runs.sources.writing import REPLACED
 from runs.state import retries
 from runs.state.models import Progress, Retry
 from runs.state.place import is_kept
@@ -38,7 +38,9 @@ def follow(database: Database, found: Retry) -> Followed:
     """How a retry fares now. Raises Unreadable where its database can't be read."""
     appended_at = found.released_at or found.appended_at
     if found.progress not in retries.THERE or appended_at is None:
-        return Followed(found, None, FollowUp(why_not=found.detail or "Nothing was appended."))
+        asked = found.progress == Progress.ASKED
+        words = "It is not known yet whether it was appended." if asked else "Nothing was appended."
+        return Followed(found, None, FollowUp(why_not=found.detail or words))
     held = found.progress == Progress.HELD
 
     def work(engine: Engine) -> tuple[Run | None, FollowUp]:
@@ -67,27 +69,33 @@ def that_made(database: Database, run_id: str) -> Retry | None:
 
 
 def settled(database: Database, begun: Retry) -> Retry:
-    """Ends a retry whose process did not answer, by what the database says: where the very same plan can be made again, it was not
-    appended, for every append changes its plan; where the run that was expected is there, made at the very moment that this retry
-    was given, it was. Somebody else's, another Durascope's among them, has another moment."""
+    """Ends a retry whose process did not answer, by what the database says. Every retry's rows carry the moment that was recorded
+    for it alone: where they do, it was appended; where none does, it was not, and can be tried again if its plan is still the
+    same. What can't be told is said to be so; while the database can't be read, nothing is, and the retry stays as it is."""
     try:
+        trace = database.read(lambda engine: _trace(engine, begun))
+        if trace.new_run:
+            held = releasing.found(database, begun, trace.new_run) if retries.options_of(begun).held else None
+            return held or retries.found_appended(begun, trace.new_run)
         found, digest, _ = planning.made(database, begun.run, retries.options_of(begun))
-    except DurascopeError as problem:
-        return retries.ended(begun, Progress.UNSURE, AppendUnsure(str(problem), remedy="Look at the run."))
-    if digest == begun.digest:
+    except RunNotFound as problem:
+        return _unsure(begun, str(problem))
+    except DurascopeError:
+        return begun
+    if digest == begun.digest:  # every append changes its plan
         failure = DurascopeError("Nothing was appended: the process that appends ended early.")
         return retries.ended(begun, Progress.FAILED, failure, keep_key=False)
-    # Nothing was expected where the database was busy when the retry began: then what stands in the way may be its own.
-    new_run = begun.expected or found.earlier
-    if new_run and database.read(lambda engine: _was_made_at(engine, new_run, begun.asked_at)):
-        held = releasing.found(database, begun, new_run) if retries.options_of(begun).held else None
-        return held or retries.found_appended(begun, new_run)
-    if found.earlier and new_run != begun.run:  # what is appended to the run itself bears no moment of its own
+    if appending.file_of(digest) != appending.file_of(begun.digest):
+        return _unsure(begun, REPLACED)
+    if trace.unsure:
+        return _unsure(begun, trace.unsure)
+    if found.earlier:
         another = AlreadyRetried(
             f"{found.earlier} was appended by somebody else, as by another Durascope.", run=found.earlier
         )
         return retries.ended(begun, Progress.REFUSED, another, in_the_way=found.earlier)
-    return retries.ended(begun, Progress.UNSURE, AppendUnsure("It changed meanwhile.", remedy="Look at the run."))
+    changed = AppendRefused(f"It changed meanwhile. {found.reason}".rstrip(), remedy=appending.LOOK_AGAIN)
+    return retries.ended(begun, Progress.REFUSED, changed)
 
 
 def is_overdue(begun: Retry) -> bool:
@@ -116,9 +124,12 @@ def error_of(ended: Retry) -> DurascopeError:
     return error
 
 
-def _was_made_at(engine: Engine, run_id: str, moment: datetime) -> bool:
-    """Whether the run is there, and its rows carry that moment, as exactly as its engine writes one."""
-    try:
-        return engine.run(run_id).created_at in (moment, from_epoch_ms(to_epoch_ms(moment)))
-    except RunNotFound:
-        return False
+def _trace(engine: Engine, begun: Retry) -> Trace:
+    if not isinstance(engine, Retryable):
+        return Trace(unsure=f"Durascope only reads {engine.label}.")
+    operation = Operation(begun.operation) if begun.operation else None
+    return engine.trace(begun.run, operation, begun.asked_at)
+
+
+def _unsure(begun: Retry, words: str) -> Retry:
+    return retries.ended(begun, Progress.UNSURE, AppendUnsure(words, remedy="Look at the run."))

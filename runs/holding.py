@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -65,7 +65,7 @@ def take(path: Path, step: Step, waiting: Waiting, guard: str, *, seconds: float
         "run": waiting.run,
         "new_run": waiting.new_run,
         "mark": waiting.mark,
-        "rows": [[row["table"], row["key"]] for row in waiting.rows],
+        "rows": named(waiting.rows),
         "guard": guard,
     }
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
@@ -91,6 +91,11 @@ def take(path: Path, step: Step, waiting: Waiting, guard: str, *, seconds: float
         raise refusal(answer["refused"])
     at = parse_instant(answer["at"])
     return Stepped(at or clock.now(), tuple(answer["rows"]))
+
+
+def named(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """Table and key of every row that was recorded, of those too that were copied together."""
+    return [[row["table"], key] for row in rows for key in row.get("each", (row["key"],))]
 
 
 def keys(rows: Sequence[Sequence[Any]]) -> frozenset[str]:

@@ -8,7 +8,7 @@ while the server is asked.
 from pathlib import Path
 
 from runs import holding
-from runs.appending import file_mark
+from runs.appending import file_mark, file_of
 from runs.catalogue import Database
 from runs.engines.base import Engine
 from runs.errors import AppendRefused, DurascopeError, ReplayDiverged, RunNotFound
@@ -95,7 +95,7 @@ def _checked(database: Database, retry: Retry, address: str | None) -> tuple[Hel
         return (engine.held(retry.new_run), type(engine)) if isinstance(engine, Holding) else (None, None)
 
     held, engine = database.read(work)
-    if held is None or engine is None or holding.keys(held.rows) != holding.keys(_keys(retry)):
+    if held is None or engine is None or holding.keys(held.rows) != holding.keys(holding.named(retry.rows)):
         raise AppendRefused(holding.TOUCHED)
     verdict = Verdict(Outcome.UNKNOWN, "There is no history for the replay to follow.")
     for run_id in held.replays:
@@ -138,11 +138,7 @@ def _words(problem: DurascopeError) -> str:
 
 
 def _of(retry: Retry) -> Waiting:
-    return Waiting(retry.run, retry.new_run, retry.digest.rpartition("-")[2], tuple(retry.rows))
-
-
-def _keys(retry: Retry) -> list[list[object]]:
-    return [[row["table"], row["key"]] for row in retry.rows]
+    return Waiting(retry.run, retry.new_run, file_of(retry.digest), tuple(retry.rows))
 
 
 def _mark(database: Database) -> str:

@@ -88,8 +88,8 @@ class Copy:
 @dataclass(frozen=True, slots=True)
 class Copies:
     """A new row for each of several rows, in one statement: of those that ``key`` names, the ones whose column ``between[0]`` lies
-    between two numbers, both among them (None: all of them). They must be as many as ``each``, which holds the rest of each one's
-    key: the values of the columns ``names``."""
+    between two values, both among them (None: all of them). They must be as many as ``each``, which holds the rest of each one's
+    key: the values of the columns ``names``. ``within`` and ``replaced`` as of a Copy."""
 
     table: str
     key: Mapping[str, Value]
@@ -97,7 +97,9 @@ class Copies:
     each: tuple[tuple[Value, ...], ...]
     columns: tuple[str, ...]
     changed: Mapping[str, Cell]
-    between: tuple[str, int, int] | None = None
+    between: tuple[str, Value, Value] | None = None
+    within: tuple[str, ...] = ()
+    replaced: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +184,10 @@ def _plain(change: Change) -> list[object]:
             return ["update", table, row(where), row(values)]
         case Copy(table, key, columns, changed, within, replaced, source):
             return ["copy", table, source, row(key), list(columns), row(changed), list(within), list(replaced)]
-        case Copies(table, key, names, each, columns, changed, between):
+        case Copies(table, key, names, each, columns, changed, between, within, replaced):
             keys = [list(map(cell, rest)) for rest in each]
-            return ["copies", table, row(key), list(names), keys, list(columns), row(changed), between]
+            exchanged = [list(within), list(replaced)]
+            return ["copies", table, row(key), list(names), keys, list(columns), row(changed), between, *exchanged]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,15 @@ class FollowUp:
 
     taken_up_after: timedelta | None = None
     why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the rows tell of a retry whose process was ended before it could say what it did. ``new_run``: the run that goes on,
+    where it was appended; ``unsure``: why that can't be told, in words. Both empty: nothing of it is there."""
+
+    new_run: str = ""
+    unsure: str = ""
 
 
 @runtime_checkable
@@ -208,6 +220,10 @@ class Retryable(Protocol):
     def check_appended(self, plan: RetryPlan) -> None:
         """Called inside the transaction after the changes, before COMMIT: raises AppendRefused where a row is malformed or a state
         combination illegal. That no other number of rows was changed is seen by whoever calls it."""
+
+    def trace(self, run_id: str, operation: Operation | None, moment: datetime) -> Trace:
+        """Whether what such a retry of the run appends is there with that very moment, which no other retry has: somebody else's,
+        another Durascope's among them, has its own. ``operation`` is None where it isn't known: then it may be any."""
 
     def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
         """How the appended run fares, read from its rows."""

@@ -61,7 +61,7 @@ def append(
         who=who,
         where=where,
         key=key if resumes or not key else f"{CLIENT_KEY}{key}",
-        expected=_expected(database, run_id, chosen, digest, begun=resumes is not None),
+        operation=_operation(database, run_id, chosen, digest, begun=resumes is not None),
     )
     retry, is_new = retries.begin(asked)
     if not is_new and retry.progress == Progress.ASKED and (resumes or following.is_overdue(retry)):
@@ -96,6 +96,8 @@ def _appended(database: Database, begun: Retry, chosen: Options, appender: Appen
         done = appender.append(*asked) if appender else appending.append(Path(database.source.place), *asked)
     except AppendUnsure as problem:
         settled = following.settled(database, begun)
+        if settled.progress == Progress.ASKED:
+            raise  # the database can't be read at this moment: it is settled when it can
         if settled.progress in retries.THERE:
             return settled
         raise following.error_of(settled) from problem
@@ -113,18 +115,18 @@ def _appended(database: Database, begun: Retry, chosen: Options, appender: Appen
     return waiting.held(begun, done) if done.held else retries.appended(begun, done)
 
 
-def _expected(database: Database, run_id: str, chosen: Options, digest: str, *, begun: bool) -> str:
-    """What the new run of the confirmed plan will be called; empty where the plan is another by now, or can't be made. Raises
-    RunNotFound, unless it may have ``begun``: then it is recorded what became of it."""
+def _operation(database: Database, run_id: str, chosen: Options, digest: str, *, begun: bool) -> str:
+    """What the confirmed plan does; where the plan is another by now, or can't be made, what was chosen. Raises RunNotFound, unless
+    it may have ``begun``: then it is recorded what became of it."""
     try:
         found, confirmed, _ = planning.made(database, run_id, chosen)
     except RunNotFound:
         if not begun:
             raise
-        return ""
+        return chosen.operation or ""
     except DurascopeError:
-        return ""  # whatever it is, the process that appends meets it too
-    return found.new_run if confirmed == digest else ""
+        return chosen.operation or ""  # whatever it is, the process that appends meets it too
+    return (found.operation if confirmed == digest else chosen.operation) or ""
 
 
 def _released(database: Database, appended: Retry, resumed: Resumed | None) -> Retry:

@@ -21,8 +21,7 @@ _TOUCHED = "durascope_touched"  # a table of the connection that takes back, gon
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One change, ready to run. ``columns`` are those of an UPDATE, empty for an INSERT. It must change ``count`` rows, and returns
-    the key of each, or, where there may be several, none."""
+    """One change, ready to run. ``columns`` are those of an UPDATE, empty for an INSERT. It must change ``count`` rows."""
 
     sql: str
     values: Mapping[str, Value]
@@ -32,7 +31,7 @@ class Statement:
 
 
 def statement(change: Change, moment: datetime, key: Sequence[str]) -> Statement:
-    """The SQL of a change made at ``moment``; ``key`` are the table's key columns, whose values that of one row returns."""
+    """The SQL of a change made at ``moment``. Of each row that it changes it returns the columns ``key``; empty: nothing."""
     bound: dict[str, Value] = {}
 
     def bind(cell: Cell) -> str:
@@ -41,7 +40,7 @@ def statement(change: Change, moment: datetime, key: Sequence[str]) -> Statement
         return f":{name}"
 
     sql = _written(change, bind)
-    if not isinstance(change, Copies):
+    if key:
         sql = f"{sql} RETURNING {', '.join(map(_name, key))}"
     columns = tuple(change.values) if isinstance(change, Update) else ()
     return Statement(sql, bound, change.table, columns, count([change]))
@@ -108,10 +107,7 @@ def taking_back(done: Sequence[Mapping[str, Any]]) -> str:
         *(f"INSERT INTO {_TOUCHED} SELECT 1 WHERE NOT EXISTS ({found});" for found in _left(done)),
     ]
     for row in reversed(done):
-        key = _conditions(row["key"])
-        if between := row.get("between"):
-            name, first, last = between
-            key = f"{key} AND {_name(name)} BETWEEN {first:d} AND {last:d}"
+        key = _place(row)
         table = _name(str(row["table"]))
         old = row.get("old")
         if isinstance(old, Mapping):
@@ -156,21 +152,22 @@ def _written(change: Change, bind: Bind, newline: str = " ") -> str:
             origin = _name(source or change.table)
             original = f"SELECT {selected}{newline}FROM {origin} WHERE {_matching(key, bind)}"
             return f"INSERT INTO {table} ({columns}){newline}{original}"
-        case Copies(key=key, columns=copied, changed=changed):
-            columns = ", ".join(map(_name, (*copied, *changed)))
-            selected = ", ".join((*map(_name, copied), *map(bind, changed.values())))
-            original = f"SELECT {selected}{newline}FROM {table} WHERE {_matching(key, bind)}{_between(change, bind)}"
-            return f"INSERT INTO {table} ({columns}){newline}{original}"
+        case Copies(key=key):
+            parts = list(_copied(change, bind))
+            columns = ", ".join(_name(name) for name, _ in parts)
+            selected = ", ".join(expression for _, expression in parts)
+            place = " AND ".join(filter(None, (_matching(key, bind), _between(change, bind))))
+            return f"INSERT INTO {table} ({columns}){newline}SELECT {selected}{newline}FROM {table} WHERE {place}"
 
 
 def _between(change: Copies, bind: Bind) -> str:
     if change.between is None:
         return ""
     name, first, last = change.between
-    return f" AND {_name(name)} BETWEEN {bind(first)} AND {bind(last)}"
+    return f"{_name(name)} BETWEEN {bind(first)} AND {bind(last)}"
 
 
-def _copied(change: Copy, bind: Bind) -> Iterator[tuple[str, str]]:
+def _copied(change: Copy | Copies, bind: Bind) -> Iterator[tuple[str, str]]:
     """Each column of the new row with the expression that makes its value."""
     for name in dict.fromkeys((*change.columns, *change.within)):
         if name in change.changed:
@@ -189,6 +186,13 @@ def _matching(where: Mapping[str, Value], bind: Bind) -> str:
     return " AND ".join(f"{_name(name)} IS {bind(value)}" for name, value in where.items())
 
 
+def _place(row: Mapping[str, Any]) -> str:
+    """The condition that names what was changed: one row, or those that were copied together."""
+    name, first, last = row.get("between") or ("", None, None)
+    between = f"{_name(name)} BETWEEN {_plain_literal(first)} AND {_plain_literal(last)}" if name else ""
+    return " AND ".join(filter(None, (_conditions(row["key"]), between)))
+
+
 def _conditions(key: Mapping[str, object]) -> str:
     return " AND ".join(f"{_name(str(name))} IS {_plain_literal(value)}" for name, value in key.items())
 
@@ -200,7 +204,7 @@ def _left(done: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for row in [
         row for row in done if row["table"] in _STATES
     ] or done:  # one that was changed twice counts as changed last
-        place = f"SELECT 1 FROM {_name(str(row['table']))} WHERE {_conditions(row['key'])}"  # noqa: S608 - text for a person
+        place = f"SELECT 1 FROM {_name(str(row['table']))} WHERE {_place(row)}"  # noqa: S608 - text for a person
         written = row.get("values", {}).items()
         left.setdefault(place, {}).update({name: value for name, value in written if not isinstance(value, Mapping)})
     for place, values in left.items():
@@ -215,16 +219,22 @@ def _described(change: Change) -> Json:
         case Update(where=where, values=values):
             return {"change": "update", **facts, "key": _cells(where), "values": _cells(values)}
         case Copy(key=key, changed=changed, source=source):
-            facts |= {"of": source or change.table, "key": _cells(key), "values": _cells(changed)}
-            if within := [name for name in change.within if name not in changed]:
-                old, new = change.replaced
-                facts["exchanged"] = {"within": within, "old": old, "new": new}
-            facts["copied"] = [name for name in change.columns if name not in changed and name not in within]
+            facts |= {"of": source or change.table, "key": _cells(key), "values": _cells(changed)} | _taken(change)
             return {"change": "copy", **facts}
-        case Copies(key=key, names=names, each=each, columns=columns, changed=changed):
-            facts |= {"key": _cells(key), "values": _cells(changed), "copied": list(columns)}
+        case Copies(key=key, names=names, each=each, changed=changed):
+            facts |= {"key": _cells(key), "values": _cells(changed)} | _taken(change)
             facts["each"] = [_cells(dict(zip(names, rest, strict=True))) for rest in each]
             return {"change": "copy", **facts}
+
+
+def _taken(change: Copy | Copies) -> Json:
+    """What the new row, or each of the new rows, has of its original."""
+    within = [name for name in change.within if name not in change.changed]
+    old, new = change.replaced
+    return {
+        "exchanged": {"within": within, "old": old, "new": new} if within else None,
+        "copied": [name for name in change.columns if name not in change.changed and name not in within],
+    }
 
 
 def _cells(values: Mapping[str, Cell]) -> Json:
@@ -247,8 +257,8 @@ def _values(change: Change) -> Iterator[Cell]:
             yield from (*where.values(), *values.values())
         case Copy(key=key, changed=changed):
             yield from (*key.values(), *changed.values())
-        case Copies(key=key, changed=changed):
-            yield from (*key.values(), *changed.values())
+        case Copies(key=key, changed=changed, between=between):
+            yield from (*key.values(), *changed.values(), *(between or ()))
 
 
 def _is_cut(cell: Cell) -> bool:

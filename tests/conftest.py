@@ -42,7 +42,8 @@ UNMEASURED = {"shop-early", "shop-fork", "shop-live", "shop-staging"}
 # The files that take longest, longest first: they are begun first, so that no core is left with one of them at the end.
 LONGEST = (
     "test_retries_in_bulk", "test_running", "test_browser_compare", "test_browser_retry", "test_browser_pages",
-    "test_browser_bulk", "test_cli_retry", "test_browser_live", "test_obelisk_retry", "test_browser_payload", "test_cli",
+    "test_browser_bulk", "test_retry_killed", "test_cli_retry", "test_browser_live", "test_obelisk_retry",
+    "test_browser_payload", "test_cli",
     "test_browser_compare_run", "test_views", "test_parsers", "test_comparing", "test_browser_retry_live",
     "test_browser_states", "test_browser", "test_live_dbos_retry", "test_obelisk_release", "test_api", "test_api_retry",
     "test_hostile_values", "test_appending",

@@ -19,9 +19,10 @@ from typing import Any, ClassVar
 import apsw
 
 from runs import engines
+from runs.clock import to_epoch_ms
 from runs.errors import AppendRefused, RunNotFound
 from runs.records import Run, Status
-from runs.retry import Change, Clock, Copy, FollowUp, Insert, Now, Operation, Options, Part, RetryPlan, Update
+from runs.retry import Change, Clock, Copy, FollowUp, Insert, Now, Operation, Options, Part, RetryPlan, Trace, Update
 from runs.sources.base import Columns, Reader
 
 SCHEMA = """
@@ -104,6 +105,13 @@ class Notes:
         ((lines,),) = self.reader.rows("SELECT count(*) FROM line WHERE note = :id", {"id": plan.new_run})
         if lines not in (40, 0):
             raise AppendRefused(f"{lines} lines were copied.")
+
+    def trace(self, run_id: str, operation: Operation | None, moment: datetime) -> Trace:
+        if operation is Operation.UNPAUSE:
+            return Trace(unsure="Nothing of it bears a moment.")
+        made = {"ours": f"{run_id}.retry-*", "moment": to_epoch_ms(moment)}
+        found = self.reader.rows("SELECT id FROM note WHERE id GLOB :ours AND made_at = :moment", made)
+        return Trace(str(found[0][0]) if found else "")
 
     def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
         if self.run(new_run).status is Status.QUEUED:

@@ -90,7 +90,7 @@ def everything(path: Path) -> dict[str, list[dict[str, Any]]]:
     tables = [name for (name,) in sql(path, "SELECT name FROM sqlite_master WHERE type = 'table'")]
     found = {}
     for table in tables:
-        columns = [row[1] for row in sql(path, f"PRAGMA table_info({table})")]
+        columns = [row[1] for row in sql(path, f"PRAGMA table_xinfo({table})")]
         rows = [dict(zip(columns, row, strict=True)) for row in sql(path, f"SELECT * FROM {table}")]
         found[table] = sorted(rows, key=repr)
     return found

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,10 +15,10 @@ from urllib.parse import quote
 
 import pytest
 
-from runs import clock, planning, retrying
+from runs import appending, clock, following, planning, retrying
 from runs.appending import Appender, confirmation
 from runs.catalogue import Database
-from runs.errors import ReplayDiverged
+from runs.errors import AppendUnsure, ReplayDiverged
 from runs.retry import Operation, Options
 from runs.sources.files import look
 from runs.sources.sqlite import SqliteSource
@@ -25,6 +26,7 @@ from runs.state.models import Progress, Retry
 from tests.dbos_files import sql
 from tests.retrying import follow, plan, retry
 from tests.serving import eventually
+from tests.test_retry_killed import appends
 
 OBELISK = shutil.which("obelisk")
 DEPLOYMENT = Path(__file__).parent / "live" / "obelisk"
@@ -387,3 +389,38 @@ def test_a_fork_that_other_code_cannot_follow_is_deleted_before_anything_runs(
         refused = Retry.objects.get()
         assert (again.state(refused.new_run), again.variants(refused.new_run)) == (("", None), [])
     assert len(again.executed()) == before
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_a_killed_process_did_is_found_though_the_server_has_long_gone_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    with running(tmp_path, "forks.toml") as server:
+        broken, paused = failed(server, "through", "forked"), blocked(server, "sleeps", "paused")
+        sleeping, (parent, child) = blocked(server, "sleeps", "sleeping"), backing_off(server, "waiting")
+        server.ask("PUT", f"/v1/executions/{paused}/pause")
+        server.mend()
+        database = Database(SqliteSource(server.database, "live"))
+        settled = following.settled
+        monkeypatch.setattr(appending, "COMMAND", (sys.executable, "-P", "-c", appends(moment)))
+        monkeypatch.setattr(following, "settled", lambda _, begun: begun)  # this server is killed as well
+        for run_id in broken, child, paused, sleeping:
+            digest = planning.plan(database, run_id, Options()).digest
+            with pytest.raises(AppendUnsure):
+                retrying.append(database, run_id, Options(), digest, "mended", "ada", "/")
+        if moment == "after":
+            assert succeeds(server, parent)
+            assert succeeds(server, sleeping)
+            assert eventually(lambda: server.variants(paused)[-1] == "unpaused")
+        found = [settled(database, begun) for begun in Retry.objects.order_by("pk")]
+    assert [each.operation for each in found] == ["fork", "retry_now", "unpause", "skip_delay"]
+    if moment == "before":
+        assert [each.progress for each in found] == [Progress.FAILED] * 4
+        return
+    *told, skipped = found
+    assert [each.progress for each in told] == [Progress.APPENDED] * 3
+    assert [each.new_run == each.run for each in told] == [False, True, True]
+    assert following.follow(database, told[1]).follow_up.taken_up_after is not None
+    assert skipped.progress == Progress.UNSURE
+    assert "Its delay was skipped, by this retry or by somebody else's at the same time" in skipped.detail

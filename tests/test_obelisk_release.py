@@ -183,7 +183,8 @@ def test_it_is_appended_paused_checked_level_by_level_and_released(
     assert all(done.new_run[2:] in row for row in added(before, database.source.place))
     events = [entry.event for entry in Entry.objects.order_by("seq")]
     assert events == ["asked", "held", "appended"]
-    order = [row["key"]["execution_id"] for row in done.rows if row["table"] == "t_execution_log"][-3:]
+    released = [row["key"] for row in done.rows if row["table"] == "t_execution_log"][-3:]
+    order = [key["execution_id"] for key in released]
     assert order == sorted(order, key=lambda each: -each.count("."))
     assert audit.verify().broken is None
     sound(database, done)
@@ -201,9 +202,7 @@ def test_a_replay_that_diverges_deletes_every_row_again(database: Database, run_
     assert [entry.event for entry in events] == ["asked", "held", "held", "refused"]
     deleted = json.loads(events[-1].rows)
     assert {row["change"] for row in deleted} == {"delete"}
-    assert holding.keys([[row["table"], row["key"]] for row in deleted]) == holding.keys(
-        [[row["table"], row["key"]] for row in refused.rows]
-    )
+    assert holding.keys(holding.named(deleted)) == holding.keys(holding.named(refused.rows))
     assert audit.verify().broken is None
     assert planning.plan(database, run_id, CHOSEN).plan.eligible
 

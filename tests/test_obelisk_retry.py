@@ -13,7 +13,7 @@ import pytest
 
 from runs import clock
 from runs.errors import AlreadyRetried
-from runs.retry import Copy, Insert, Operation, RetryPlan
+from runs.retry import Copies, Copy, Insert, Operation, RetryPlan, count
 from runs.statements import statement
 from tests.obelisk_rules import (
     complaints,
@@ -117,8 +117,8 @@ def test_whatever_failed_or_waits_is_retried_as_the_engine_wants_it_and_nothing_
         with closing(sqlite3.connect(path)) as connection:
             assert list(problems(connection, found)) == []
         for change in found.changes:
-            if isinstance(change, Insert | Copy):
-                added[change.table] += 1
+            if isinstance(change, Insert | Copy | Copies):
+                added[change.table] += count([change])
             else:
                 changed[change.table].add(tuple(change.where[column] for column in KEYS[change.table]))
     assert len(done) >= 5, done
@@ -232,7 +232,7 @@ def write(path: Path, found: RetryPlan) -> None:
     with closing(apsw.Connection(str(path))) as connection, connection:
         for change in found.changes:
             made = statement(change, clock.now(), ("rowid",))
-            assert len(connection.execute(made.sql, dict(made.values)).fetchall()) == 1
+            assert len(connection.execute(made.sql, dict(made.values)).fetchall()) == made.count
 
 
 def finish(path: Path, run_id: str, retval: Any, kind: str) -> None:

@@ -13,11 +13,13 @@ import pytest
 from dbos import run_dbos_database_migrations
 from django.test import Client
 
-from runs import planning, retrying, saving
+from runs import links, planning, retrying, saving
 from runs.catalogue import served
 from runs.engines.obelisk.executions import execution
 from runs.errors import AppendUnsure, DatabaseLocked
+from runs.retry import Options
 from runs.sources.sqlite import SqliteSource
+from runs.state import retries
 from runs.state.models import Retry
 from tests.dbos_files import sql
 
@@ -233,6 +235,16 @@ def test_where_no_plan_can_be_shown_what_happened_and_the_reason_are(
     for words in (AppendUnsure().title, "ended without an answer", "Another process holds it", "it is mended"):
         assert words in text
     assert client.get(RUN).status_code == 423
+
+
+def test_of_one_that_is_being_appended_nothing_is_claimed_yet(fresh: Fresh, serve: Callable[[Path], Client]) -> None:
+    path = failing(fresh, "mini-3.4.0")
+    client = serve(path)
+    asked = retries.Request("it", str(path), "fails", Options(), digest(client, RUN), "it is mended", "ada", RUN)
+    begun, _ = retries.begin(asked)
+    text = client.get(links.retry_page(begun.pk)).content.decode()
+    assert "It is not known yet whether it was appended." in text
+    assert "Nothing was appended" not in text
 
 
 def test_where_retrying_is_off_nothing_is_copied(

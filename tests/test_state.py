@@ -197,11 +197,11 @@ def test_a_killed_append_is_looked_for_in_the_database(database: Database, monke
     assert audit.verify().broken is None
 
 
-def begun(database: Database, expected: str = "n1.retry-1", key: str = "") -> Retry:
+def begun(database: Database, operation: str = "fork", key: str = "") -> Retry:
     """A retry that was recorded, and whose server was killed before it was appended."""
     place, digest = database.source.place, planning.plan(database, "n1", CHOSEN).digest
     facts = ("notes", place, "n1", CHOSEN, digest, "why", "ada", "/")
-    return retries.begin(retries.Request(*facts, expected=expected, key=key))[0]
+    return retries.begin(retries.Request(*facts, operation=operation, key=key))[0]
 
 
 def long_ago(retry: Retry) -> None:
@@ -231,25 +231,23 @@ def test_once_its_process_must_be_gone_the_same_key_is_answered_anew(database: D
     assert audit.verify().broken is None
 
 
-@pytest.mark.parametrize(
-    ("expected", "name", "later", "progress"),
-    [
-        ("n1.retry-1", "n1.retry-1", 0, "appended"),
-        ("n1.retry-1", "n1.retry-1", 1, "refused"),
-        ("n1.retry-1", "by-a-colleague", 0, "refused"),
-        # The database was busy when it was to be said what to expect.
-        ("", "n1.retry-1", 0, "appended"),
-        ("", "n1.retry-1", 1, "refused"),
-    ],
-)
-def test_only_the_run_that_was_to_be_made_at_that_moment_is_taken_for_its_own(
-    database: Database, expected: str, name: str, later: int, progress: str
-) -> None:
-    first = begun(database, expected)
-    long_ago(first)
+def add(database: Database, name: str, made_at: int, status: str = "QUEUED") -> None:
+    """A note that somebody made of n1."""
     with closing(sqlite3.connect(database.source.place)) as connection, connection:
-        made_at = to_epoch_ms(first.asked_at) + later
-        connection.execute("INSERT INTO note VALUES (?, 'QUEUED', '{}', ?, 'n1')", (name, made_at))
+        connection.execute("INSERT INTO note VALUES (?, ?, '{}', ?, 'n1')", (name, status, made_at))
+
+
+@pytest.mark.parametrize("operation", ["fork", ""], ids=["known", "the database was busy when it began"])
+@pytest.mark.parametrize(
+    ("name", "later", "progress"),
+    [("n1.retry-1", 0, "appended"), ("n1.retry-1", 1, "refused"), ("by-a-colleague", 0, "refused")],
+)
+def test_only_a_retry_that_was_made_at_that_moment_is_taken_for_its_own(
+    database: Database, name: str, later: int, progress: str, operation: str
+) -> None:
+    first = begun(database, operation)
+    long_ago(first)
+    add(database, name, to_epoch_ms(first.asked_at) + later)
     found = following.retry(first.pk, database)
     assert found.progress == progress
     assert (following.that_made(database, name) is not None) == (progress == "appended")
@@ -258,12 +256,45 @@ def test_only_the_run_that_was_to_be_made_at_that_moment_is_taken_for_its_own(
         assert f"{name} was appended by somebody else" in found.detail
 
 
-def test_of_one_that_appends_to_the_run_itself_anothers_fork_tells_nothing(database: Database) -> None:
-    first = begun(database, expected="n1")
+def test_what_changed_and_bears_nothing_of_the_moment_was_not_appended(database: Database) -> None:
+    first = begun(database)
     long_ago(first)
-    with closing(sqlite3.connect(database.source.place)) as connection, connection:
-        connection.execute("INSERT INTO note VALUES ('by-a-colleague', 'QUEUED', '{}', 9, 'n1')")
-    assert following.retry(first.pk, database).progress == Progress.UNSURE
+    add(database, "n1.retry-1", 9, status="ERROR")
+    found = following.retry(first.pk, database)
+    assert (found.progress, found.error) == ("refused", "AppendRefused")
+    assert "Nothing was appended. It changed meanwhile." in found.detail
+
+
+def test_what_the_rows_do_not_tell_stays_unsure_in_the_engines_words(database: Database) -> None:
+    first = begun(database, operation="unpause")
+    long_ago(first)
+    add(database, "by-a-colleague", 9)
+    found = following.retry(first.pk, database)
+    assert (found.progress, found.error) == ("unsure", "AppendUnsure")
+    assert "Nothing of it bears a moment." in found.detail
+
+
+def test_of_another_file_nothing_is_concluded(database: Database, tmp_path: Path) -> None:
+    first = begun(database)
+    long_ago(first)
+    shutil.copy(database.source.place, tmp_path / "equal.sqlite")
+    (tmp_path / "equal.sqlite").replace(database.source.place)
+    found = following.retry(first.pk, database)
+    assert (found.progress, found.error) == ("unsure", "AppendUnsure")
+    assert "Another file" in found.detail
+
+
+def test_while_the_database_cannot_be_read_it_stays_open(database: Database, tmp_path: Path) -> None:
+    first = begun(database)
+    long_ago(first)
+    away = Path(database.source.place).rename(tmp_path / "away.sqlite")
+    left = following.retry(first.pk, database)
+    assert left.progress == Progress.ASKED
+    assert following.follow(database, left).follow_up.why_not == "It is not known yet whether it was appended."
+    away.rename(database.source.place)
+    found = following.retry(first.pk, database)
+    assert (found.progress, found.error) == ("failed", "DurascopeError")
+    assert audit.verify().broken is None
 
 
 def test_of_two_durascopes_with_states_of_their_own_the_killed_one_leaves_the_others_retry_alone(
@@ -288,11 +319,11 @@ def test_of_two_durascopes_with_states_of_their_own_the_killed_one_leaves_the_ot
         text=True,
         check=True,
     )
-    assert (done.stdout.strip(), os.environ["DURASCOPE_STATE"]) == (first.expected, here)
+    assert (done.stdout.strip(), os.environ["DURASCOPE_STATE"]) == ("n1.retry-1", here)
     long_ago(first)
     with pytest.raises(AlreadyRetried, match="another Durascope"):
         retrying.append(database, "n1", CHOSEN, first.digest, "why", "ada", "/", key="k")
-    assert following.that_made(database, first.expected) is None
+    assert following.that_made(database, "n1.retry-1") is None
     assert audit.verify().broken is None
 
 

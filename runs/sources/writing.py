@@ -95,11 +95,12 @@ class Writing:
         allowed = [(apsw.SQLITE_UPDATE, table, column) for column in columns] or [(apsw.SQLITE_INSERT, table, "")]
         return _one(self._run(sql, values, table, frozenset(allowed)), table)
 
-    def fill(self, sql: str, values: Mapping[str, Value], table: str, count: int) -> None:
-        """Runs one INSERT of so many rows. Raises AppendRefused as ``change`` does."""
-        self._run(sql, values, table, frozenset({(apsw.SQLITE_INSERT, table, "")}))
+    def fill(self, sql: str, values: Mapping[str, Value], table: str, count: int) -> list[tuple[Value, ...]]:
+        """Runs one INSERT of so many rows; what it returns of them. Raises AppendRefused as ``change`` does."""
+        returned = self._run(sql, values, table, frozenset({(apsw.SQLITE_INSERT, table, "")}))
         if (found := self._connection.changes()) != count:
             raise AppendRefused(f"{found:,} rows of {table} would have been added, not {count:,}.")
+        return returned
 
     def delete(self, sql: str, values: Mapping[str, Value], table: str) -> tuple[Value, ...]:
         """Runs one DELETE of one row; what it returns of it. Raises AppendRefused as ``change`` does.

@@ -20,7 +20,6 @@ class Retry(models.Model):
     database = models.CharField(max_length=100)
     place = models.TextField()
     run = models.TextField()
-    expected = models.TextField(default="")  # what the new run of the confirmed plan is to be called
     new_run = models.TextField(default="")
     operation = models.CharField(max_length=20, default="")
     options = models.JSONField(default=dict)
@@ -47,6 +46,11 @@ class Retry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pk} {self.progress} {self.database}"
+
+    @property
+    def count(self) -> int:
+        """How many rows were changed; some were changed together."""
+        return sum(row.get("count", 1) for row in self.rows)
 
 
 class Entry(models.Model):

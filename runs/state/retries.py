@@ -23,8 +23,8 @@ JOB_KEY = "job-"  # how the keys of retries begin that a job makes
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person confirmed. ``key``: a client's Idempotency-Key, empty for none. ``expected``: what the new run will be called,
-    where the plan was still the confirmed one."""
+    """What a person confirmed. ``key``: a client's Idempotency-Key, empty for none. ``operation``: what the plan does, where it was
+    still the confirmed one."""
 
     database: str
     place: str
@@ -35,13 +35,13 @@ class Request:
     who: str
     where: str
     key: str = ""
-    expected: str = ""
+    operation: str = ""
 
 
 def begin(request: Request) -> tuple[Retry, bool]:
     """A new retry with its entry; or the one that the same key began, and False. Raises KeyUsed where that was another."""
     facts = asdict(request) | {"options": options_object(request.options), "key": request.key or None}
-    retry = Retry(**facts, asked_at=clock.now(), operation=request.options.operation or "")
+    retry = Retry(**facts, asked_at=clock.now())
     try:
         with place.recording(), transaction.atomic():
             retry.save(force_insert=True)

@@ -36,6 +36,7 @@ from runs.engines.dbos import (
     raw,
     retry,
     retry_checks,
+    retry_facts,
     retry_workers,
     search,
     sections,
@@ -66,7 +67,7 @@ from runs.records import (
     Step,
     Usual,
 )
-from runs.retry import FollowUp, Options, RetryPlan
+from runs.retry import FollowUp, Operation, Options, RetryPlan, Trace
 from runs.sources.base import Columns, Reader
 
 RELATIVES = 1000  # children or forks of one run that are shown
@@ -207,6 +208,9 @@ class Dbos:
 
     def check_appended(self, plan: RetryPlan) -> None:
         retry_checks.check_appended(self._snapshot, plan)
+
+    def trace(self, run_id: str, operation: Operation | None, moment: datetime) -> Trace:
+        return Trace(retry_facts.made_at(self._snapshot, run_id, moment))
 
     def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
         return retry_workers.follow(self._snapshot, new_run, appended_at)

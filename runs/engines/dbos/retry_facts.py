@@ -12,6 +12,7 @@ from runs.engines.dbos.snapshot import Snapshot, composed
 from runs.engines.dbos.values import instant, optional, text, whole
 from runs.engines.dbos.vocabulary import status_of
 from runs.records import ErrorSummary, Status
+from runs.retry import Clock, Now
 from runs.sources.base import Value
 
 ERROR_LIMIT = 64 * 1024  # bytes of an error that are read to summarise it
@@ -56,6 +57,7 @@ _NUMBERED = """
 SELECT s.workflow_uuid, s.status FROM {schema}workflow_status s
 WHERE s.workflow_uuid >= :first AND s.workflow_uuid < :after
 """
+_MADE_AT = _NUMBERED + "AND s.created_at = :moment"
 _COUNTS = {
     "operation_outputs": "SELECT count(*) FROM {schema}operation_outputs o WHERE o.workflow_uuid = :run",
     ONLY_1X: "SELECT count(*) FROM {schema}transaction_outputs x WHERE x.workflow_uuid = :run",
@@ -170,9 +172,12 @@ def _told(serialization: Value, body: Value, size: Value) -> Told | None:
 
 def numbered(snapshot: Snapshot, run_id: str) -> dict[str, str]:
     """The runs whose id says that they are a retry of this one, ``<id>.retry-<n>``, and their native status."""
-    prefix = f"{run_id}.retry-"
-    rows = snapshot.rows(_NUMBERED, {"first": f"{prefix}0", "after": f"{prefix}:"})  # ':' follows '9'
-    return {text(retry): text(native) for retry, native in rows if _NUMBER.fullmatch(text(retry).removeprefix(prefix))}
+    return _ours(snapshot, _NUMBERED, run_id)
+
+
+def made_at(snapshot: Snapshot, run_id: str, moment: datetime) -> str:
+    """The retry of this run whose rows carry that moment, among those whose id says that they are one; empty where none does."""
+    return next(iter(_ours(snapshot, _MADE_AT, run_id, moment=Now(Clock.EPOCH_MS).at(moment))), "")
 
 
 def next_id(snapshot: Snapshot, run_id: str) -> str:
@@ -217,6 +222,12 @@ def guards(snapshot: Snapshot, run: Origin) -> tuple[str, ...]:
         f"{run.id} is {run.native}, last changed {rfc3339(run.updated_at) or 'at an unknown time'}",
         f"{run.id} has {recorded or 'nothing'} recorded",
     )
+
+
+def _ours(snapshot: Snapshot, sql: str, run_id: str, **params: Value) -> dict[str, str]:
+    prefix = f"{run_id}.retry-"
+    rows = snapshot.rows(sql, {"first": f"{prefix}0", "after": f"{prefix}:"} | params)  # ':' follows '9'
+    return {text(retry): text(native) for retry, native in rows if _NUMBER.fullmatch(text(retry).removeprefix(prefix))}
 
 
 def _step(row: tuple[Value, ...], *, transaction: bool) -> StepRow:

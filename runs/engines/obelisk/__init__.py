@@ -30,6 +30,7 @@ from runs.engines.obelisk import (
     sections,
     statistics,
     steps,
+    trace,
 )
 from runs.filters import Filter
 from runs.records import (
@@ -50,7 +51,7 @@ from runs.records import (
     Step,
     Usual,
 )
-from runs.retry import FollowUp, Held, Options, RetryPlan, Verdict
+from runs.retry import FollowUp, Held, Operation, Options, RetryPlan, Trace, Verdict
 from runs.sources.base import Columns, Reader
 
 __all__ = ["Obelisk"]
@@ -163,6 +164,9 @@ class Obelisk:
 
     def check_appended(self, plan: RetryPlan) -> None:
         appended.check(self.reader, plan)
+
+    def trace(self, run_id: str, operation: Operation | None, moment: datetime) -> Trace:
+        return trace.trace(self.reader, run_id, operation, moment)
 
     def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
         return following.follow(self._snapshot, new_run, appended_at)

@@ -12,7 +12,7 @@ from runs.engines.obelisk.executions import SUCCEEDED
 from runs.engines.obelisk.rows import DELAY, LOG, RESPONSE, STATE, STATE_COLUMNS
 from runs.engines.obelisk.shapes import compact
 from runs.errors import AppendRefused
-from runs.retry import Operation, RetryPlan, Update
+from runs.retry import Operation, RetryPlan, Update, count
 from runs.sources.base import Reader, Value
 
 HOLDING = frozenset({"paused", "unpaused"})
@@ -94,7 +94,10 @@ def _check_new(reader: Reader, plan: RetryPlan) -> None:
     """A new run with everything derived from it: all of its rows are ours."""
     origin = plan.run if plan.operation is Operation.FORK else ""
     demand(plan.new_run.removeprefix("E_") != _ulid(plan.run), "The new run is not a new one.")
-    check_tree(reader, origin, plan.new_run, Counter(change.table for change in plan.changes))
+    planned: Counter[str] = Counter()
+    for change in plan.changes:
+        planned[change.table] += count([change])
+    check_tree(reader, origin, plan.new_run, planned)
 
 
 def check_tree(reader: Reader, origin: str, new_run: str, planned: Counter[str] | None = None) -> None:
@@ -110,7 +113,7 @@ def check_tree(reader: Reader, origin: str, new_run: str, planned: Counter[str] 
             str(run_id), _whole(version), str(created_at), str(source), str(variant), _name(join_set)
         )
         lives[str(run_id)].log[_whole(version)] = (str(variant), content)
-        _demand_own(str(run_id), content, _ulid(origin))
+        _demand_own(str(run_id), str(source), content, _ulid(origin))
     for values in reader.rows(_STATES + _SCOPE, scope):
         counted[STATE] += 1
         state = dict(zip(STATE_COLUMNS, values, strict=True))
@@ -236,9 +239,9 @@ def _check_request(
     demand(ended == (child in answered), f"{run_id}: its child {child} has ended without a response, or the reverse.")
 
 
-def _demand_own(run_id: str, content: Any, old: str) -> None:
+def _demand_own(run_id: str, source: str, content: Any, old: str) -> None:
     """Nothing but the mark of the retry may name the run that is retried: the engine would follow it there."""
-    if old and isinstance(content, dict):
+    if old and (old in source or "\\u" in source) and isinstance(content, dict):
         rest = {key: value for key, value in content.items() if key != "metadata"}
         demand(old not in compact(rest), f"A row of {run_id} still names {old}.")
 

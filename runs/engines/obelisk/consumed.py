@@ -25,7 +25,7 @@ _EVENTS = """SELECT l.version, l.variant, l.created_at, l.history_event_type,
     l.json_value->>'$.history_event.event.target_execution_id'
 FROM {schema}t_execution_log l WHERE l.execution_id = :id ORDER BY l.version"""
 
-_RESPONSES = """SELECT r.id, r.join_set_id, r.delay_id, r.delay_success, r.child_execution_id,
+_RESPONSES = """SELECT r.id, r.seq, r.join_set_id, r.delay_id, r.delay_success, r.child_execution_id,
     CASE WHEN l.variant <> 'finished' THEN NULL
         WHEN json_type(l.json_value, '$.finished.retval.ok') IS NOT NULL THEN 'ok'
         WHEN json_type(l.json_value, '$.finished.retval.err') IS NOT NULL THEN 'error'
@@ -58,9 +58,10 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Response:
     """An answer to a request. ``outcome`` of a child: ``ok``, ``error``, a failure's kind, or empty where no
-    ``finished`` row says it; of a delay: ``expired`` or ``cancelled``."""
+    ``finished`` row says it; of a delay: ``expired`` or ``cancelled``. ``number``: which one it is among the execution's."""
 
     key: int
+    number: int | None
     join_set: str
     delay: str
     child: str
@@ -109,12 +110,13 @@ def read(reader: Reader, run_id: str) -> History:
     responses = tuple(
         Response(
             key=whole(key) or 0,
+            number=whole(number),
             join_set=text(join_set),
             delay=text(delay),
             child=text(child),
             outcome=text(outcome) if child else "expired" if success else "cancelled",
         )
-        for key, join_set, delay, success, child, outcome in reader.rows(_RESPONSES, {"id": run_id})
+        for key, number, join_set, delay, success, child, outcome in reader.rows(_RESPONSES, {"id": run_id})
     )
     answered: dict[str, list[Response]] = {}
     for response in responses:

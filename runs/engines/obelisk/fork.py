@@ -8,7 +8,7 @@ ends, its parent is told, replays its history, and goes on.
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from runs.engines.obelisk import continuation, deployed, executions, rows
+from runs.engines.obelisk import continuation, deployed, executions, kept, rows
 from runs.engines.obelisk.consumed import Request
 from runs.engines.obelisk.continuation import Continuation
 from runs.engines.obelisk.deployed import Deployment
@@ -16,19 +16,12 @@ from runs.engines.obelisk.earlier import next_retry, numbered
 from runs.engines.obelisk.executions import Execution, Ineligible
 from runs.engines.obelisk.run_again import demand_failed
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import text, whole
-from runs.retry import Cell, Change, Clock, Insert, Now, Operation, Options, Part, RetryPlan
+from runs.retry import Cell, Change, Clock, Insert, Now, Operation, Options, Part, RetryPlan, count
 from runs.sources.base import Reader
 
-MOST_ROWS = 5_000  # in one transaction: about half a second, during which the engine can't write
-
-_LOG_KEYS = """SELECT l.execution_id, l.version FROM {schema}t_execution_log l
-WHERE l.execution_id = :id OR (l.execution_id > :id || '.' AND l.execution_id < :id || '/')
-ORDER BY l.execution_id, l.version"""
-
-_RESPONSE_KEYS = """SELECT r.id, r.execution_id, r.child_execution_id FROM {schema}t_join_set_response r
-WHERE r.execution_id = :id OR (r.execution_id > :id || '.' AND r.execution_id < :id || '/')
-ORDER BY r.execution_id, r.seq, r.id"""
+# In one transaction, during which the engine can't write: half a second each, and after a whole one it logs an error.
+MOST_ROWS = 20_000
+MOST_STATEMENTS = 5_000
 
 
 @dataclass(slots=True)
@@ -47,6 +40,7 @@ class _Growing:
     warnings: list[str] = field(default_factory=list)
     delays: list[timedelta] = field(default_factory=list)
     later: list[Request] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)
 
 
 def plan(snapshot: Snapshot, run: Execution, options: Options) -> RetryPlan:
@@ -68,10 +62,12 @@ def plan(snapshot: Snapshot, run: Execution, options: Options) -> RetryPlan:
     deep = options.children == "deep"
     growing = _Growing(reader, deployment, ulids, deep, options.held, dict(executions.tree(reader, run.id)))
     _go_on(growing, found)
-    if len(growing.changes) > MOST_ROWS:
+    growing.changes += kept.copied(reader, run.id, _kept_whole(growing), ulids)
+    appended, statements = count(growing.changes), len(growing.changes)
+    if appended > MOST_ROWS or statements > MOST_STATEMENTS:
         raise Ineligible(
-            f"It would append {len(growing.changes)} rows in one transaction; more than {MOST_ROWS} would hold the engine up."
-            " Run it again from its beginning instead."
+            f"It would append {appended:,} rows by {statements:,} statements in one transaction; more than {MOST_ROWS:,}, or than"
+            f" {MOST_STATEMENTS:,} statements, would hold the engine up. Run it again from its beginning instead."
         )
     if found.failure is None:
         growing.warnings.append("No child failed: it goes on at its end, and the same code may fail there once more.")
@@ -96,13 +92,14 @@ def _go_on(growing: _Growing, found: Continuation) -> None:
     if growing.held and (words := growing.deployment.other_code(growing.reader, run)):
         growing.warnings.append(words)
     growing.changes.append(rows.continued(growing.reader, run, ulids, found.cut))
-    growing.changes += [rows.copied_log_row(run.id, version, ulids) for version in range(1, found.cut + 1)]
+    if found.cut:
+        growing.changes.append(rows.copied_log(run.id, found.cut, ulids))
     if growing.held:
         growing.changes.append(rows.held_back(run.id.replace(*ulids), found.cut + 1))
     growing.changes.append(rows.copied_state(run.id, ulids, _state(found, held=growing.held)))
-    kept = found.kept()
-    growing.changes += [rows.copied_response(each.key, ulids, number) for number, each in enumerate(kept, 1)]
-    answered = {response.child or response.delay for response in kept}
+    responses = found.kept()
+    growing.changes += rows.copied_responses(run.id, responses, ulids)
+    answered = {response.child or response.delay for response in responses}
     again = {request.child for request in found.again()}
     growing.later += [request for request in found.history.requests if request.version > found.cut]
     for request in found.requests:
@@ -168,24 +165,19 @@ def _redo(growing: _Growing, parent: Continuation, request: Request) -> None:
 
 
 def _keep(growing: _Growing, child: str) -> None:
-    """A child that ended, with all below it that ended. What did not would begin to run, and nobody asks for it."""
-    kept: set[str] = set()
-    for run_id, execution in growing.tree.items():  # parents first
-        if execution.finished and (run_id == child or run_id.rpartition(".")[0] in kept):
-            kept.add(run_id)
-    if child not in kept:
+    """A child that ended, with all below it that ended."""
+    if child not in growing.tree or not growing.tree[child].finished:
         raise Ineligible(f"{child} ended, but its state is not recorded. Run the whole from its beginning instead.")
-    growing.changes += [
-        rows.copied_log_row(text(run_id), whole(version) or 0, growing.ulids)
-        for run_id, version in growing.reader.rows(_LOG_KEYS, {"id": child})
-        if run_id in kept
-    ]
-    growing.changes += [rows.copied_state(run_id, growing.ulids) for run_id in sorted(kept)]
-    numbers: dict[str, int] = {}
-    for key, owner, answered in growing.reader.rows(_RESPONSE_KEYS, {"id": child}):
-        if owner in kept and (answered is None or answered in kept):
-            number = numbers[text(owner)] = numbers.get(text(owner), 0) + 1
-            growing.changes.append(rows.copied_response(whole(key) or 0, growing.ulids, number))
+    growing.answered.add(child)
+
+
+def _kept_whole(growing: _Growing) -> set[str]:
+    """The executions that are kept whole. What did not end would begin to run, and nobody asks for it."""
+    ids: set[str] = set()
+    for run_id, execution in growing.tree.items():  # parents first
+        if execution.finished and (run_id in growing.answered or run_id.rpartition(".")[0] in ids):
+            ids.add(run_id)
+    return ids
 
 
 def _delay(growing: _Growing, run: Execution, request: Request) -> Insert:

@@ -1,11 +1,13 @@
 """The rows that a retry appends, column by column. ``history_event_type`` is generated: it is never named."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 
+from runs.engines.obelisk.consumed import Response
 from runs.engines.obelisk.deployed import Deployment, Export
 from runs.engines.obelisk.executions import Execution
 from runs.engines.obelisk.shapes import Unparsed, compact, mapping, parse, text
-from runs.retry import Cell, Clock, Copy, Insert, Now, Update
+from runs.retry import Cell, Change, Clock, Copies, Copy, Insert, Now, Update
 from runs.sources.base import Reader, Value
 
 LOG, STATE, RESPONSE, DELAY = "t_execution_log", "t_state", "t_join_set_response", "t_delay"
@@ -55,6 +57,11 @@ COLUMNS: Mapping[str, frozenset[str]] = {
     RESPONSE: frozenset(("id", *RESPONSE_COLUMNS)),
     DELAY: frozenset(DELAY_COLUMNS),
 }
+
+# Where an execution's id, or one derived from it, lies.
+WITHIN_LOG = ("execution_id", "json_value")
+WITHIN_STATE = ("execution_id",)
+WITHIN_RESPONSE = ("execution_id", "delay_id", "child_execution_id")
 
 NOW = Now(Clock.COLUMN)
 TODAY = Now(Clock.SECONDS)
@@ -149,10 +156,17 @@ def copied_log_row(
     version: int,
     ulids: tuple[str, str],
     changed: Mapping[str, Cell] | None = None,
-    within: tuple[str, ...] = ("execution_id", "json_value"),
+    within: tuple[str, ...] = WITHIN_LOG,
 ) -> Copy:
     """One row of the log, the new run's ULID in the place of the old one's."""
     return Copy(LOG, {"execution_id": run_id, "version": version}, LOG_COLUMNS, changed or {}, within, ulids)
+
+
+def copied_log(run_id: str, last: int, ulids: tuple[str, str]) -> Copies:
+    """The rows of the log after the first one, up to and with ``last``."""
+    each = tuple((version,) for version in range(1, last + 1))
+    key = {"execution_id": run_id}
+    return Copies(LOG, key, ("version",), each, LOG_COLUMNS, {}, ("version", 1, last), WITHIN_LOG, ulids)
 
 
 def held_back(run_id: str, version: int) -> Insert:
@@ -169,13 +183,24 @@ def paused(made: list[Insert]) -> list[Insert]:
 
 def copied_state(run_id: str, ulids: tuple[str, str], changed: Mapping[str, Cell] | None = None) -> Copy:
     """A row of t_state."""
-    return Copy(STATE, {"execution_id": run_id}, STATE_COLUMNS, changed or {}, ("execution_id",), ulids)
+    return Copy(STATE, {"execution_id": run_id}, STATE_COLUMNS, changed or {}, WITHIN_STATE, ulids)
 
 
 def copied_response(key: int, ulids: tuple[str, str], number: int) -> Copy:
     """A response with its number among its execution's; its own key is a new one."""
-    within = ("execution_id", "delay_id", "child_execution_id")
-    return Copy(RESPONSE, {"id": key}, RESPONSE_COLUMNS, {"seq": number}, within, ulids)
+    return Copy(RESPONSE, {"id": key}, RESPONSE_COLUMNS, {"seq": number}, WITHIN_RESPONSE, ulids)
+
+
+def copied_responses(run_id: str, found: Sequence[Response], ulids: tuple[str, str]) -> Iterator[Change]:
+    """Some of an execution's responses, numbered anew in their order. Those at the beginning keep their numbers: they are one
+    statement."""
+    first = [each.key for _, each in takewhile(lambda one: one[1].number == one[0], enumerate(found, 1))]
+    if first:
+        ids, key = tuple((key,) for key in first), {"execution_id": run_id}
+        between = "seq", 1, len(first)
+        yield Copies(RESPONSE, key, ("id",), ids, RESPONSE_COLUMNS, {}, between, WITHIN_RESPONSE, ulids)
+    for number, each in enumerate(found[len(first) :], len(first) + 1):
+        yield copied_response(each.key, ulids, number)
 
 
 def merged_metadata(reader: Reader, run_id: str, added: Mapping[str, str]) -> str:
