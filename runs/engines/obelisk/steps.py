@@ -12,8 +12,8 @@ from typing import Any
 from runs.engines.base import earliest
 from runs.engines.obelisk.attempts import attempts, count
 from runs.engines.obelisk.detail import returned
-from runs.engines.obelisk.failures import cut, outcome
-from runs.engines.obelisk.history import LogRow, in_chunks, lives, step_rows
+from runs.engines.obelisk.failures import cut
+from runs.engines.obelisk.history import LogRow, in_chunks, input_sizes, lives, step_rows
 from runs.engines.obelisk.runs import present
 from runs.engines.obelisk.schema import Snapshot
 from runs.engines.obelisk.shapes import compact, instant, mapping, snake, text
@@ -49,7 +49,8 @@ class _Around:
 
     run: Row
     children: Mapping[str, Row]
-    lives: Mapping[str, Sequence[LogRow]]
+    lives: Mapping[str, Sequence[LogRow]]  # of those that it waited for
+    inputs: Mapping[str, int | None]  # of those that it scheduled
     sleeps: Mapping[str, _Sleep]
 
 
@@ -61,17 +62,25 @@ def steps(snapshot: Snapshot, run_id: str) -> tuple[Step, ...]:
     rows = step_rows(snapshot, run_id)
     if not rows:
         return ()
-    wanted = [child for row in rows if (child := child_of(row))]
-    children = states(snapshot, wanted)
-    around = _Around(own, children, lives(snapshot, children), _sleeps(snapshot, run_id))
-    return tuple(_step(row, around) for row in rows)
+    started = [child_of(row) for row in rows]
+    children = states(snapshot, [child for child in started if child])
+    scheduled = {child for row, child in zip(rows, started, strict=True) if _kind(row) == "schedule"} & children.keys()
+    around = _Around(
+        run=own,
+        children=children,
+        lives=lives(snapshot, [child for child in children if child not in scheduled], without="created"),
+        inputs=input_sizes(snapshot, sorted(scheduled)),
+        sleeps=_sleeps(snapshot, run_id),
+    )
+    return tuple(_step(row, child_id, around) for row, child_id in zip(rows, started, strict=True))
 
 
 def child_of(row: LogRow) -> str:
     """The run that this row started; empty where it started none."""
-    if snake(row.event.get("type")) == "schedule":
+    if _kind(row) == "schedule":
         return text(row.event.get("execution_id"))
-    return text(row.request.get("child_execution_id")) if not _refusal(row.request.get("result")) else ""
+    request = row.request
+    return text(request.get("child_execution_id")) if not _refusal(request.get("result")) else ""
 
 
 def states(snapshot: Snapshot, run_ids: Sequence[str]) -> dict[str, Row]:
@@ -95,28 +104,32 @@ def _sleeps(snapshot: Snapshot, run_id: str) -> dict[str, _Sleep]:
     return found
 
 
-def _step(row: LogRow, around: _Around) -> Step:
-    match snake(row.event.get("type")):
+def _kind(row: LogRow) -> str:
+    return snake(row.event.get("type"))
+
+
+def _step(row: LogRow, child_id: str, around: _Around) -> Step:
+    match _kind(row):
         case "persist":
             return _value(row)
         case "schedule":
-            return _scheduled(row, around)
+            return _scheduled(row, child_id, around)
         case "stub":
             return _answered(row)
         case "join_set_request" if "delay_id" in row.request:
             return _sleep(row, around)
         case "join_set_request":
-            return _child(row, around)
+            return _child(row, child_id, around)
     return Step(
         row.version, StepKind.CODE, "unreadable", Status.UNKNOWN, row.variant, row.at, detail="its row can't be read"
     )
 
 
-def _child(row: LogRow, around: _Around) -> Step:
-    name, child_id = text(row.request.get("target_ffqn")), child_of(row)
-    refusal = _refusal(row.request.get("result"))
-    child = around.children.get(child_id)
+def _child(row: LogRow, child_id: str, around: _Around) -> Step:
+    request, child = row.request, around.children.get(child_id)
+    name = text(request.get("target_ffqn"))
     if child is None:
+        refusal = _refusal(request.get("result"))
         return Step(
             ordinal=row.version,
             kind=StepKind.ACTIVITY,
@@ -157,7 +170,7 @@ def _child(row: LogRow, around: _Around) -> Step:
 
 def _child_error(child: Row, tries: Sequence[Attempt], finished: LogRow | None) -> ErrorSummary | None:
     if finished is not None:
-        return outcome(finished.retval, finished.clipped)[1]
+        return finished.outcome[1]
     if child.our_status is not Status.RETRYING:
         return None
     return next((attempt.error for attempt in reversed(tries) if attempt.error), None)
@@ -205,11 +218,9 @@ def _value(row: LogRow) -> Step:
     )
 
 
-def _scheduled(row: LogRow, around: _Around) -> Step:
+def _scheduled(row: LogRow, child_id: str, around: _Around) -> Step:
     """A run started for its own sake: this run doesn't wait for it, so the step ends where it begins."""
-    child_id, refusal = child_of(row), _refusal(row.event.get("result"))
-    child = around.children.get(child_id)
-    created = next((item for item in around.lives.get(child_id, ()) if item.variant == "created"), None)
+    child, refusal = around.children.get(child_id), _refusal(row.event.get("result"))
     words = f"not awaited; {child.our_status}" if child else "not in this database"
     return Step(
         ordinal=row.version,
@@ -223,7 +234,7 @@ def _scheduled(row: LogRow, around: _Around) -> Step:
         error=ErrorSummary(REFUSED, refusal) if refusal else None,
         child=child_id if child else None,
         detail="no run was started" if refusal else words,
-        payloads=Payloads(input=_payload(row, "input", created.body_size if created else None)),
+        payloads=Payloads(input=_payload(row, "input", around.inputs.get(child_id))),
     )
 
 
@@ -249,10 +260,10 @@ def _payload(row: LogRow, slot: str, size: int | None) -> Payload | None:
 
 def _refusal(result: Any) -> str:
     """Why a request was refused, from ``{"Err": "conflict"}`` or ``{"Err": {"type_check_error": "…"}}``; else empty."""
-    found = {key.lower(): value for key, value in mapping(result).items()}
-    if "err" not in found:
+    found = [value for key, value in mapping(result).items() if key.lower() == "err"]
+    if not found:
         return ""
-    error = found["err"]
+    error = found[-1]
     if isinstance(error, dict) and len(error) == 1:
         ((kind, words),) = error.items()
         return cut(f"{kind}: {words if isinstance(words, str) else compact(words)}")
