@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from runs.engines.obelisk import relations
@@ -26,9 +25,11 @@ _COLUMNS = """l.execution_id, l.version, l.created_at, l.variant, $json, octet_l
     CASE WHEN l.variant = 'finished' AND $valid(l.json_value) THEN $succeeded AND NOT $traced END"""
 _IS_LOCK = "l.variant IN ('locked', 'Locked') AND $valid(l.json_value)"
 
-# History events only bound an attempt of a workflow: their JSON isn't needed for that.
+# History events only bound an attempt of a workflow: their JSON isn't needed for that, nor any that another follows.
 _LIFE = """SELECT $columns
 FROM {schema}t_execution_log l WHERE l.execution_id IN ($ids) AND l.variant IS NOT :without
+    AND (l.variant <> 'history_event' OR NOT EXISTS (SELECT 1 FROM {schema}t_execution_log n
+        WHERE n.execution_id = l.execution_id AND n.version = l.version + 1 AND n.variant = 'history_event'))
 ORDER BY l.execution_id, l.version"""
 
 _STEPS = """SELECT $columns
@@ -47,7 +48,6 @@ FROM {schema}t_execution_log l WHERE l.execution_id = :id AND l.version IN ($ver
 _INPUT_SIZES = """SELECT l.execution_id, octet_length($body) FROM {schema}t_execution_log l
 WHERE l.execution_id IN ($ids) AND l.variant IN ('created', 'Created') ORDER BY l.execution_id, l.version"""
 
-_AFTER_ALL: tuple[Value, ...] = (None,) * 4
 _SHORT = "CASE WHEN octet_length($slim) <= $largest THEN $slim END"
 _LIFE_BODY = "CASE WHEN l.variant <> 'history_event' THEN $body END"
 _LIFE_ONLY = "CASE WHEN l.variant <> 'history_event' AND octet_length($slim) <= $largest THEN $slim END"
@@ -110,11 +110,8 @@ def lives(snapshot: Snapshot, run_ids: Iterable[str], without: str | None = None
     found: dict[str, list[LogRow]] = {run_id: [] for run_id in run_ids}
     for names, params in in_chunks(list(found)):
         rows = _rows(snapshot, _LIFE, params | {"without": without}, ids=names, json=_LIFE_ONLY, body=_LIFE_BODY)
-        for values, (next_run, _, _, next_variant, *_) in pairwise([*rows, _AFTER_ALL]):
-            run_id, _, _, variant, *_ = values
-            if next_variant != variant or next_run != run_id or relations.variant_of(variant) != "history_event":
-                row = _row(values)
-                found.setdefault(row.run_id, []).append(row)
+        for row in map(_row, rows):
+            found.setdefault(row.run_id, []).append(row)
     return found
 
 
