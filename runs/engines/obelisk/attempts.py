@@ -1,7 +1,7 @@
 """Attempts out of log rows: one for each lock lease, which the engine calls a run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,6 @@ from runs.engines.obelisk.failures import TIMED_OUT, attempt_error
 from runs.engines.obelisk.history import LogRow
 from runs.engines.obelisk.shapes import instant, mapping, text
 from runs.records import Attempt, ErrorSummary, HttpCall, Status
-from runs.sources.base import Value
 
 
 @dataclass(slots=True)
@@ -17,12 +16,9 @@ class _Lease:
     id: str
     executor: str
     started_at: datetime | None
-    seen_at: datetime | None = field(init=False)
-    held_until: Value = None
+    lock: LogRow  # as it was last extended
+    seen_at: datetime | None
     recorded: bool = False  # history was written since it was last taken
-
-    def __post_init__(self) -> None:
-        self.seen_at = self.started_at
 
     def ended(
         self,
@@ -46,12 +42,13 @@ def attempts(rows: Iterable[LogRow], held: str | None) -> tuple[Attempt, ...]:
     lease: _Lease | None = None
     for row in rows:
         if row.variant == "locked":
-            taken = _taken(row)
-            if lease and lease.id != taken.id:
+            name = row.lease or f"row {row.version}"
+            if lease and lease.id == name:
+                lease.lock, lease.seen_at, lease.recorded = row, row.at, False
+                continue
+            if lease:
                 found.append(lease.ended(lease.seen_at, Status.WAITING))
-                lease = None
-            lease = lease or taken
-            lease.seen_at, lease.held_until, lease.recorded = row.at, taken.held_until, False
+            lease = _Lease(name, row.executor, row.at, row, row.at)
         elif lease and row.variant == "history_event":
             lease.seen_at, lease.recorded = row.at, True
         elif lease and (attempt := _end(lease, row)):
@@ -76,12 +73,6 @@ def count(found: tuple[Attempt, ...], component_type: str) -> int | None:
     return failed + (not (found[-1].status is Status.FAILED and found[-1].until is not None))
 
 
-def _taken(row: LogRow) -> _Lease:
-    lease = _Lease(row.lease or f"row {row.version}", row.executor, row.at)
-    lease.held_until = row.held_until
-    return lease
-
-
 def _end(lease: _Lease, row: LogRow) -> Attempt | None:
     match row.variant:
         case "temporarily_failed":
@@ -94,7 +85,7 @@ def _end(lease: _Lease, row: LogRow) -> Attempt | None:
             later = until if until and row.at and until > row.at else None
             return lease.ended(row.at, Status.WAITING, until=later, http=http_calls(row))
         case "finished":
-            expired_at = instant(lease.held_until) if lease.recorded else None
+            expired_at = instant(lease.lock.content.get("lock_expires_at")) if lease.recorded else None
             if expired_at and row.at and row.at > expired_at:
                 # Somebody ended a run that was waiting, by cancelling it: its last lease had ended long before.
                 return lease.ended(lease.seen_at, Status.WAITING, http=http_calls(row))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from runs.engines.obelisk import relations
 from runs.engines.obelisk.failures import outcome
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import NOTHING, Unparsed, instant, mapping, parse, text, whole
+from runs.engines.obelisk.shapes import NOTHING, Unparsed, instant, mapping, parse, snake, text, whole
 from runs.errors import Damaged
 from runs.records import Cursor, ErrorSummary, Event, Page, Payload, Status
 from runs.sources.base import Params, Value
@@ -21,7 +21,7 @@ CHUNK = 400  # ids in one statement
 _COLUMNS = """l.execution_id, l.version, l.created_at, l.variant, $json, octet_length($body),
     CASE WHEN octet_length(l.json_value) > $small AND $valid(l.json_value) THEN
         substr(COALESCE($retval->'err'->>'value', $retval->'execution_failure'->>'detail', $failed->>'detail'), 1, 600) END,
-    CASE WHEN $is_lock THEN $lease END, CASE WHEN $is_lock THEN $executor END, CASE WHEN $is_lock THEN $held_until END,
+    CASE WHEN $is_lock THEN $lease END, CASE WHEN $is_lock THEN $executor END,
     CASE WHEN l.variant = 'finished' AND $valid(l.json_value) THEN $succeeded AND NOT $traced END"""
 _IS_LOCK = "l.variant IN ('locked', 'Locked') AND $valid(l.json_value)"
 
@@ -49,13 +49,13 @@ _INPUT_SIZES = """SELECT l.execution_id, octet_length($body) FROM {schema}t_exec
 WHERE l.execution_id IN ($ids) AND l.variant IN ('created', 'Created') ORDER BY l.execution_id, l.version"""
 
 _SHORT = "CASE WHEN octet_length($slim) <= $largest THEN $slim END"
-_LIFE_BODY = "CASE WHEN l.variant <> 'history_event' THEN $body END"
+_LIFE_BODY = "CASE WHEN l.variant IN ('created', 'finished') THEN $body END"
 _LIFE_ONLY = "CASE WHEN l.variant <> 'history_event' AND octet_length($slim) <= $largest THEN $slim END"
 
 
 class _Told(NamedTuple):
     """What a row's columns say. ``body_size`` is the size in bytes of the payload it holds; ``clipped`` the beginning of an error
-    too large to read; the next three are of a lock. ``plain``: it ended a run with success, and nothing else is in its JSON.
+    too large to read; the next two are of a lock. ``plain``: it ended a run with success, and nothing else is in its JSON.
     """
 
     run_id: str
@@ -67,7 +67,6 @@ class _Told(NamedTuple):
     clipped: str
     lease: str
     executor: str
-    held_until: Value
     plain: bool
 
 
@@ -92,6 +91,11 @@ class LogRow(_Told):
     def retval(self) -> Mapping[str, Any]:
         """The return value of a ``finished`` row; ``result`` until 0.35."""
         return mapping(self.content.get("retval", self.content.get("result")))
+
+    @cached_property
+    def kind(self) -> str:
+        """Which event it is, for a ``history_event`` row: ``join_set_request``."""
+        return snake(self.event.get("type"))
 
     @property
     def event(self) -> Mapping[str, Any]:
@@ -147,7 +151,7 @@ def _rows(snapshot: Snapshot, sql: str, params: Params, **parts: str) -> list[tu
 
 
 def _row(values: tuple[Value, ...]) -> LogRow:
-    run_id, version, created_at, variant, source, body_size, clipped, lease, executor, held_until, plain = values
+    run_id, version, created_at, variant, source, body_size, clipped, lease, executor, plain = values
     return LogRow(
         text(run_id),
         whole(version) or 0,
@@ -158,7 +162,6 @@ def _row(values: tuple[Value, ...]) -> LogRow:
         text(clipped),
         text(lease),
         text(executor),
-        held_until,
         bool(plain),
     )
 

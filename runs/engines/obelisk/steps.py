@@ -64,7 +64,7 @@ def steps(snapshot: Snapshot, run_id: str) -> tuple[Step, ...]:
         return ()
     started = [child_of(row) for row in rows]
     children = states(snapshot, [child for child in started if child])
-    scheduled = {child for row, child in zip(rows, started, strict=True) if _kind(row) == "schedule"} & children.keys()
+    scheduled = {child for row, child in zip(rows, started, strict=True) if row.kind == "schedule"} & children.keys()
     around = _Around(
         run=own,
         children=children,
@@ -77,7 +77,7 @@ def steps(snapshot: Snapshot, run_id: str) -> tuple[Step, ...]:
 
 def child_of(row: LogRow) -> str:
     """The run that this row started; empty where it started none."""
-    if _kind(row) == "schedule":
+    if row.kind == "schedule":
         return text(row.event.get("execution_id"))
     request = row.request
     return text(request.get("child_execution_id")) if not _refusal(request.get("result")) else ""
@@ -104,12 +104,8 @@ def _sleeps(snapshot: Snapshot, run_id: str) -> dict[str, _Sleep]:
     return found
 
 
-def _kind(row: LogRow) -> str:
-    return snake(row.event.get("type"))
-
-
 def _step(row: LogRow, child_id: str, around: _Around) -> Step:
-    match _kind(row):
+    match row.kind:
         case "persist":
             return _value(row)
         case "schedule":
