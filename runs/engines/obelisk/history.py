@@ -114,7 +114,7 @@ def lives(snapshot: Snapshot, run_ids: Iterable[str], without: str | None = None
     found: dict[str, list[LogRow]] = {run_id: [] for run_id in run_ids}
     for names, params in in_chunks(list(found)):
         rows = _rows(snapshot, _LIFE, params | {"without": without}, ids=names, json=_LIFE_ONLY, body=_LIFE_BODY)
-        for row in map(_row, rows):
+        for row in map(log_row_of, rows):
             found.setdefault(row.run_id, []).append(row)
     return found
 
@@ -130,13 +130,18 @@ def input_sizes(snapshot: Snapshot, run_ids: Sequence[str]) -> dict[str, int | N
 
 def step_rows(snapshot: Snapshot, run_id: str) -> list[LogRow]:
     """The rows that are steps, by version."""
-    return [_row(values) for values in _rows(snapshot, _STEPS, {"id": run_id}, json=_SHORT)]
+    return [log_row_of(values) for values in step_values(snapshot, run_id)]
+
+
+def step_values(snapshot: Snapshot, run_id: str) -> list[tuple[Value, ...]]:
+    """The same rows as the values of their columns, of which the second is the version."""
+    return _rows(snapshot, _STEPS, {"id": run_id}, json=_SHORT)
 
 
 def log_row(snapshot: Snapshot, run_id: str, version: int) -> LogRow | None:
     """One row by its key."""
     found = _rows(snapshot, _ONE, {"id": run_id, "version": version}, json=_SHORT)
-    return _row(found[0]) if found else None
+    return log_row_of(found[0]) if found else None
 
 
 def in_chunks(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Value]]]:
@@ -150,7 +155,8 @@ def _rows(snapshot: Snapshot, sql: str, params: Params, **parts: str) -> list[tu
     return snapshot.rows(sql, params, **parts, is_lock=_IS_LOCK, columns=_COLUMNS)
 
 
-def _row(values: tuple[Value, ...]) -> LogRow:
+def log_row_of(values: tuple[Value, ...]) -> LogRow:
+    """The row that these values of its columns are."""
     run_id, version, created_at, variant, source, body_size, clipped, lease, executor, plain = values
     return LogRow(
         text(run_id),

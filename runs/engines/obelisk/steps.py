@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from runs.engines.base import earliest
+from runs.engines.base import Settled, earliest
 from runs.engines.obelisk.attempts import attempts, count
 from runs.engines.obelisk.detail import returned
 from runs.engines.obelisk.failures import cut
-from runs.engines.obelisk.history import LogRow, in_chunks, input_sizes, lives, step_rows
+from runs.engines.obelisk.history import LogRow, in_chunks, input_sizes, lives, log_row_of, step_values
 from runs.engines.obelisk.runs import present
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import compact, instant, mapping, snake, text
+from runs.engines.obelisk.shapes import compact, instant, mapping, snake, text, whole
 from runs.engines.obelisk.states import COLUMNS, Row, native_status
 from runs.errors import RunNotFound
 from runs.records import Attempt, ErrorSummary, Payload, Payloads, Status, Step, StepKind
+from runs.sources.base import Value
 
 _STATES = "SELECT $columns FROM {schema}t_state s WHERE s.execution_id IN ($ids)"
 
@@ -54,14 +55,19 @@ class _Around:
     sleeps: Mapping[str, _Sleep]
 
 
-def steps(snapshot: Snapshot, run_id: str) -> tuple[Step, ...]:
-    """All steps by ordinal. Raises RunNotFound."""
+def steps(snapshot: Snapshot, run_id: str, settled: Settled) -> tuple[Step, ...]:
+    """All steps by ordinal; those that are ``settled`` are taken from there, and put there. Raises RunNotFound.
+
+    A child that has finished does not change any more. So a step that waited for it is what it was as long as its own row and the
+    child's state are, which names the instant of its end to the nanosecond: the child's log, most of the work, is not read again.
+    """
     own = states(snapshot, [run_id]).get(run_id)
     if own is None:
         raise RunNotFound(f"{run_id!r} is not in it.")
-    rows = step_rows(snapshot, run_id)
-    if not rows:
-        return ()
+    told = step_values(snapshot, run_id)
+    kept = _unchanged(snapshot, told, settled)
+    new = [values for values in told if values[1] not in kept]
+    rows = [log_row_of(values) for values in new]
     started = [child_of(row) for row in rows]
     children = states(snapshot, [child for child in started if child])
     scheduled = {child for row, child in zip(rows, started, strict=True) if row.kind == "schedule"} & children.keys()
@@ -72,7 +78,26 @@ def steps(snapshot: Snapshot, run_id: str) -> tuple[Step, ...]:
         inputs=input_sizes(snapshot, sorted(scheduled)),
         sleeps=_sleeps(snapshot, run_id),
     )
-    return tuple(_step(row, child_id, around) for row, child_id in zip(rows, started, strict=True))
+    made = [_step(row, child_id, around) for row, child_id in zip(rows, started, strict=True)]
+    for values, child_id, step in zip(new, started, made, strict=True):
+        child = children.get(child_id)
+        if child is not None and child.state == "finished" and child_id not in scheduled:
+            settled[step.ordinal] = hash((values, child)), step
+    following = iter(made)
+    return tuple(kept[values[1]] if values[1] in kept else next(following) for values in told)
+
+
+def _unchanged(snapshot: Snapshot, told: Sequence[tuple[Value, ...]], settled: Settled) -> dict[Value, Step]:
+    """By version what is settled and still as it was; all else is taken out of ``settled``."""
+    before = [(values, *settled[version]) for values in told if (version := whole(values[1]) or 0) in settled]
+    children = states(snapshot, [step.child for _, _, step in before if step.child])
+    kept: dict[Value, Step] = {}
+    settled.clear()
+    for values, mark, step in before:
+        if step.child and mark == hash((values, children.get(step.child))):
+            kept[values[1]] = step
+            settled[step.ordinal] = mark, step
+    return kept
 
 
 def child_of(row: LogRow) -> str:
