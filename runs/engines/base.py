@@ -1,6 +1,6 @@
 """What an engine is: it knows one schema, and no files. Plain SQL, read through a Reader, becomes records."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from datetime import datetime
 from typing import ClassVar, Protocol
 
@@ -25,6 +25,9 @@ from runs.records import (
     Usual,
 )
 from runs.sources.base import Columns, Reader
+
+# Steps that nothing changes any more, by ordinal, each with a hash of the rows that show it.
+Settled = MutableMapping[int, tuple[int, Step]]
 
 BODY_LIMIT = 64 * 1024 * 1024  # bytes of one payload that are read at most
 
@@ -70,8 +73,12 @@ class Engine(Protocol):
     def long_ids(self, longer_than: int) -> list[str]:
         """The ids with more UTF-8 bytes than that: they are addressed by a digest."""
 
-    def steps(self, run_id: str) -> tuple[Step, ...]:
-        """All steps by ordinal, without bodies. Empty for a run without steps. Raises RunNotFound."""
+    def steps(self, run_id: str, settled: Settled | None = None) -> tuple[Step, ...]:
+        """All steps by ordinal, without bodies. Empty for a run without steps. Raises RunNotFound.
+
+        ``settled`` is what an earlier reading of the same run left there, and is left what this one knows: an engine may take from
+        it what it can tell to be as it was. Nobody else may hold it.
+        """
 
     def relatives(self, run_id: str) -> Relatives: ...
 

@@ -242,7 +242,7 @@ def _seconds() -> float:
 def _bindable(value: Value) -> Value:
     """What SQLite can compare with: no half characters; beyond 64 bits an infinity, which compares as the number."""
     if isinstance(value, str):
-        return _SURROGATES.sub("\ufffd", value)
+        return value if value.isascii() else _SURROGATES.sub("\ufffd", value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return math.inf if value > 0 else -math.inf
     return value

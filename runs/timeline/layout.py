@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from runs import wording
 from runs.clock import FIRST
 from runs.records import ErrorSummary, Run, Status, Step, StepKind, Usual
-from runs.timeline.scale import Scale, between, merge
+from runs.timeline.scale import Scale, between
 from runs.timeline.spans import Pattern, Segment, Span, beginning, run_spans, spans_of
 
 LONG_WAIT = timedelta(minutes=10)  # a wait beyond this is idle time: a shorter one is worth seeing
@@ -134,8 +135,7 @@ def lay_out(
     return Timeline(rows, scale, whole, overview, zero, copied, picked.start, len(planned))
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     path: str
     depth: int
     branch: Branch
@@ -204,7 +204,7 @@ def _most(group: Sequence[tuple[datetime, datetime, int]]) -> int:
 
 def _idle(start: datetime, end: datetime, planned: Sequence[_Item]) -> list[tuple[datetime, datetime]]:
     busy = [(span.start, span.end) for item in planned for span in item.spans if not waits(item.step, span)]
-    return between(start, end, merge(busy)) if busy else []
+    return between(start, end, busy) if busy else []
 
 
 def waits(step: Step | None, span: Span) -> bool:

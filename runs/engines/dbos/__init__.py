@@ -23,6 +23,7 @@ from typing import ClassVar
 
 from runs.clock import from_epoch_ms
 from runs.digests import Digests, Mark
+from runs.engines.base import Settled
 from runs.engines.dbos import (
     bodies,
     compared,
@@ -126,7 +127,7 @@ class Dbos:
     def long_ids(self, longer_than: int) -> list[str]:
         return [text(run_id) for (run_id,) in self._snapshot.rows(_LONG_IDS, {"bytes": longer_than})]
 
-    def steps(self, run_id: str) -> tuple[Step, ...]:
+    def steps(self, run_id: str, settled: Settled | None = None) -> tuple[Step, ...]:
         details.require(self._snapshot, run_id)
         return steps.steps(self._snapshot, run_id)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from runs.digests import Digests, Mark
+from runs.engines.base import Settled
 from runs.engines.obelisk import (
     appended,
     bodies,
@@ -98,8 +99,8 @@ class Obelisk:
     def long_ids(self, longer_than: int) -> list[str]:
         return runs.long_ids(self._snapshot, longer_than)
 
-    def steps(self, run_id: str) -> tuple[Step, ...]:
-        return steps.steps(self._snapshot, run_id)
+    def steps(self, run_id: str, settled: Settled | None = None) -> tuple[Step, ...]:
+        return steps.steps(self._snapshot, run_id, {} if settled is None else settled)
 
     def relatives(self, run_id: str) -> Relatives:
         return family.relatives(self._snapshot, run_id)

@@ -1,11 +1,11 @@
 """Attempts out of log rows: one for each lock lease, which the engine calls a run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from runs.engines.obelisk.failures import TIMED_OUT, attempt_error, outcome
+from runs.engines.obelisk.failures import TIMED_OUT, attempt_error
 from runs.engines.obelisk.history import LogRow
 from runs.engines.obelisk.shapes import instant, mapping, text
 from runs.records import Attempt, ErrorSummary, HttpCall, Status
@@ -16,12 +16,9 @@ class _Lease:
     id: str
     executor: str
     started_at: datetime | None
-    seen_at: datetime | None = field(init=False)
-    expires_at: datetime | None = None
+    lock: LogRow  # as it was last extended
+    seen_at: datetime | None
     recorded: bool = False  # history was written since it was last taken
-
-    def __post_init__(self) -> None:
-        self.seen_at = self.started_at
 
     def ended(
         self,
@@ -45,12 +42,13 @@ def attempts(rows: Iterable[LogRow], held: str | None) -> tuple[Attempt, ...]:
     lease: _Lease | None = None
     for row in rows:
         if row.variant == "locked":
-            taken = _taken(row)
-            if lease and lease.id != taken.id:
+            name = row.lease or f"row {row.version}"
+            if lease and lease.id == name:
+                lease.lock, lease.seen_at, lease.recorded = row, row.at, False
+                continue
+            if lease:
                 found.append(lease.ended(lease.seen_at, Status.WAITING))
-                lease = None
-            lease = lease or taken
-            lease.seen_at, lease.expires_at, lease.recorded = row.at, taken.expires_at, False
+            lease = _Lease(name, row.executor, row.at, row, row.at)
         elif lease and row.variant == "history_event":
             lease.seen_at, lease.recorded = row.at, True
         elif lease and (attempt := _end(lease, row)):
@@ -75,36 +73,34 @@ def count(found: tuple[Attempt, ...], component_type: str) -> int | None:
     return failed + (not (found[-1].status is Status.FAILED and found[-1].until is not None))
 
 
-def _taken(row: LogRow) -> _Lease:
-    name = text(row.content.get("run_id")) or f"row {row.version}"
-    lease = _Lease(name, text(row.content.get("executor_id")), row.at)
-    lease.expires_at = instant(row.content.get("lock_expires_at"))
-    return lease
-
-
 def _end(lease: _Lease, row: LogRow) -> Attempt | None:
-    until = instant(row.content.get("backoff_expires_at"))
-    http = http_calls(row)
     match row.variant:
         case "temporarily_failed":
-            return lease.ended(row.at, Status.FAILED, attempt_error(row.content, row.clipped), until, http)
+            failure = attempt_error(row.content, row.clipped)
+            return lease.ended(row.at, Status.FAILED, failure, _backed_off(row), http_calls(row))
         case "temporarily_timed_out":
-            return lease.ended(row.at, Status.FAILED, TIMED_OUT, until, http)
+            return lease.ended(row.at, Status.FAILED, TIMED_OUT, _backed_off(row), http_calls(row))
         case "unlocked":
+            until = _backed_off(row)
             later = until if until and row.at and until > row.at else None
-            return lease.ended(row.at, Status.WAITING, until=later, http=http)
+            return lease.ended(row.at, Status.WAITING, until=later, http=http_calls(row))
         case "finished":
-            status, error = outcome(row.retval, row.clipped)
-            if lease.recorded and lease.expires_at and row.at and row.at > lease.expires_at:
+            expired_at = instant(lease.lock.content.get("lock_expires_at")) if lease.recorded else None
+            if expired_at and row.at and row.at > expired_at:
                 # Somebody ended a run that was waiting, by cancelling it: its last lease had ended long before.
-                return lease.ended(lease.seen_at, Status.WAITING, http=http)
-            return lease.ended(row.at, status, error, http=http)
+                return lease.ended(lease.seen_at, Status.WAITING, http=http_calls(row))
+            status, error = row.outcome
+            return lease.ended(row.at, status, error, http=http_calls(row))
     return None
+
+
+def _backed_off(row: LogRow) -> datetime | None:
+    return instant(row.content.get("backoff_expires_at"))
 
 
 def http_calls(row: LogRow) -> tuple[HttpCall, ...]:
     """The HTTP requests that the attempt made which this row ended."""
-    traces = row.content.get("http_client_traces")
+    traces = None if row.plain else row.content.get("http_client_traces")
     return tuple(_http_call(mapping(trace)) for trace in traces) if isinstance(traces, list) else ()
 
 

@@ -7,7 +7,7 @@ from runs.engines.base import BODY_LIMIT
 from runs.engines.obelisk.backtraces import source_text
 from runs.engines.obelisk.history import log_row
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import as_bytes, snake, whole
+from runs.engines.obelisk.shapes import as_bytes, whole
 from runs.engines.obelisk.steps import child_of
 from runs.errors import PayloadNotFound
 from runs.records import Body, Payload
@@ -61,7 +61,7 @@ def _of_step(snapshot: Snapshot, run_id: str, ordinal: int, slot: str) -> _Found
     row = log_row(snapshot, run_id, ordinal)
     if row is None or row.variant != "history_event":
         return None
-    kind, child = snake(row.event.get("type")), child_of(row)
+    kind, child = row.kind, child_of(row)
     own = (kind, slot) in (("join_set_request", "input"), ("persist", "output"))
     if own:
         return _read(snapshot, _RECORDED, "json", {"id": run_id, "version": ordinal})

@@ -11,7 +11,7 @@ from runs.engines.obelisk.runs import one
 from runs.engines.obelisk.schema import Snapshot
 from runs.engines.obelisk.shapes import hexadecimal, instant, mapping, text, whole
 from runs.engines.obelisk.states import DIGEST_SHOWN, Row
-from runs.records import Fact, Payload, Payloads, Run, RunRef
+from runs.records import NO_PAYLOADS, Fact, Payload, Payloads, Run, RunRef, Status
 
 _TRACING = "tracing:"  # what the engine itself writes into metadata
 
@@ -52,8 +52,8 @@ def run_payloads(run_id: str, created: LogRow | None, finished: LogRow | None) -
 def returned(run_id: str, prefix: str, finished: LogRow | None) -> Payloads:
     """The return value that a ``finished`` row holds, named ``<prefix>.output`` or ``<prefix>.error``."""
     if finished is None or finished.body_size is None:
-        return Payloads()
-    if any(key.lower() == "ok" for key in finished.retval):
+        return NO_PAYLOADS
+    if finished.outcome[0] is Status.SUCCEEDED:
         return Payloads(output=Payload(run_id, f"{prefix}.output", "wit", finished.body_size))
     return Payloads(error=Payload(run_id, f"{prefix}.error", "wit", finished.body_size))
 
@@ -89,7 +89,7 @@ def _facts(row: Row, rows: Sequence[LogRow], created: LogRow | None, metadata: M
         Fact("join set", text(parent[1]) if isinstance(parent, list) and len(parent) > 1 else None),
         Fact("scheduled by", RunRef(by) if (by := text(content.get("scheduled_by"))) else None),
         Fact("scheduled for", _scheduled_for(row, content)),
-        Fact("executor", text(lock.content.get("executor_id")) if lock else None),
+        Fact("executor", lock.executor if lock else None),
         Fact("lock expires", instant(row.pending_expires_finished) if row.state == "locked" else None),
         *_retry_facts(lock),
         Fact("waits for an upgrade from", _digest(row.incompatible)),

@@ -3,7 +3,7 @@
 from runs.engines.obelisk.history import step_rows
 from runs.engines.obelisk.runs import escaped, one, some
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import snake, text
+from runs.engines.obelisk.shapes import text
 from runs.engines.obelisk.steps import child_of
 from runs.records import Relatives
 
@@ -25,7 +25,7 @@ def relatives(snapshot: Snapshot, run_id: str) -> Relatives:
     like = escaped(run_id)
     params = {"first": f"{run_id}.", "last": f"{run_id}.\U0010ffff", "deeper": f"{like}.%.%"}
     children = [text(child) for (child,) in snapshot.rows(_CHILDREN, params)]
-    scheduled = [child_of(row) for row in step_rows(snapshot, run_id) if snake(row.event.get("type")) == "schedule"]
+    scheduled = [child_of(row) for row in step_rows(snapshot, run_id) if row.kind == "schedule"]
     forks = snapshot.rows(_FORKS, {"ffqn": run.workflow, "id": run_id, "searched": FORKS_SEARCHED})
     return Relatives(
         children=tuple(some(snapshot, list(dict.fromkeys(children + scheduled)))),

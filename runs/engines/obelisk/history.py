@@ -2,28 +2,35 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from runs.engines.obelisk import relations
+from runs.engines.obelisk.failures import outcome
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import NOTHING, Unparsed, instant, mapping, parse, text, whole
+from runs.engines.obelisk.shapes import NOTHING, Unparsed, instant, mapping, parse, snake, text, whole
 from runs.errors import Damaged
-from runs.records import Cursor, Event, Page, Payload
-from runs.sources.base import Value
+from runs.records import Cursor, ErrorSummary, Event, Page, Payload, Status
+from runs.sources.base import Params, Value
 
 CHUNK = 400  # ids in one statement
 
-_COLUMNS = """l.execution_id, l.version, l.created_at, l.variant,
-    $json, octet_length($body), CASE WHEN octet_length(l.json_value) > $small AND $valid(l.json_value) THEN
-        substr(COALESCE($retval->'err'->>'value', $retval->'execution_failure'->>'detail',
-            $failed->>'detail'), 1, 600) END"""
+# What most rows are read for, without reading their JSON in Python: of a lock whose it is, and of an end whether it was a
+# success of which nothing more is told.
+_COLUMNS = """l.execution_id, l.version, l.created_at, l.variant, $json, octet_length($body),
+    CASE WHEN octet_length(l.json_value) > $small AND $valid(l.json_value) THEN
+        substr(COALESCE($retval->'err'->>'value', $retval->'execution_failure'->>'detail', $failed->>'detail'), 1, 600) END,
+    CASE WHEN $is_lock THEN $lease END, CASE WHEN $is_lock THEN $executor END,
+    CASE WHEN l.variant = 'finished' AND $valid(l.json_value) THEN $succeeded AND NOT $traced END"""
+_IS_LOCK = "l.variant IN ('locked', 'Locked') AND $valid(l.json_value)"
 
-# History events only bound an attempt of a workflow: their JSON isn't needed for that.
+# History events only bound an attempt of a workflow: their JSON isn't needed for that, nor any that another follows.
 _LIFE = """SELECT $columns
-FROM {schema}t_execution_log l WHERE l.execution_id IN ($ids) ORDER BY l.execution_id, l.version"""
+FROM {schema}t_execution_log l WHERE l.execution_id IN ($ids) AND l.variant IS NOT :without
+    AND (l.variant <> 'history_event' OR NOT EXISTS (SELECT 1 FROM {schema}t_execution_log n
+        WHERE n.execution_id = l.execution_id AND n.version = l.version + 1 AND n.variant = 'history_event'))
+ORDER BY l.execution_id, l.version"""
 
 _STEPS = """SELECT $columns
 FROM {schema}t_execution_log l
@@ -38,17 +45,17 @@ _EVENTS = """SELECT l.version,
     CASE WHEN octet_length(l.json_value) <= $small THEN l.json_value END, octet_length(l.json_value)
 FROM {schema}t_execution_log l WHERE l.execution_id = :id AND l.version IN ($versions) ORDER BY l.version"""
 
-_AFTER_ALL: tuple[Value, ...] = (None,) * 7
+_INPUT_SIZES = """SELECT l.execution_id, octet_length($body) FROM {schema}t_execution_log l
+WHERE l.execution_id IN ($ids) AND l.variant IN ('created', 'Created') ORDER BY l.execution_id, l.version"""
+
 _SHORT = "CASE WHEN octet_length($slim) <= $largest THEN $slim END"
-_LIFE_BODY = "CASE WHEN l.variant <> 'history_event' THEN $body END"
+_LIFE_BODY = "CASE WHEN l.variant IN ('created', 'finished') THEN $body END"
 _LIFE_ONLY = "CASE WHEN l.variant <> 'history_event' AND octet_length($slim) <= $largest THEN $slim END"
 
 
-@dataclass(frozen=True)
-class LogRow:
-    """One row. Its JSON is read when something in it is asked for: of most children's rows nothing is.
-
-    ``body_size`` is the size in bytes of the payload it holds; ``clipped`` the beginning of an error too large to read.
+class _Told(NamedTuple):
+    """What a row's columns say. ``body_size`` is the size in bytes of the payload it holds; ``clipped`` the beginning of an error
+    too large to read; the next two are of a lock. ``plain``: it ended a run with success, and nothing else is in its JSON.
     """
 
     run_id: str
@@ -58,6 +65,13 @@ class LogRow:
     source: Value
     body_size: int | None
     clipped: str
+    lease: str
+    executor: str
+    plain: bool
+
+
+class LogRow(_Told):
+    """One row. Its JSON is read when something in it is asked for: of most children's rows nothing is."""
 
     @cached_property
     def content(self) -> Mapping[str, Any]:
@@ -69,44 +83,65 @@ class LogRow:
         return mapping(next(iter(found.values()), None)) if isinstance(found, dict) and len(found) == 1 else NOTHING
 
     @property
+    def outcome(self) -> tuple[Status, ErrorSummary | None]:
+        """How the run ended, for a ``finished`` row."""
+        return (Status.SUCCEEDED, None) if self.plain else outcome(self.retval, self.clipped)
+
+    @property
     def retval(self) -> Mapping[str, Any]:
         """The return value of a ``finished`` row; ``result`` until 0.35."""
         return mapping(self.content.get("retval", self.content.get("result")))
 
     @cached_property
+    def kind(self) -> str:
+        """Which event it is, for a ``history_event`` row: ``join_set_request``."""
+        return snake(self.event.get("type"))
+
+    @property
     def event(self) -> Mapping[str, Any]:
         """What happened, for a ``history_event`` row."""
         return mapping(self.content.get("event"))
 
-    @cached_property
+    @property
     def request(self) -> Mapping[str, Any]:
         """What a join set was asked for."""
         return mapping(self.event.get("request"))
 
 
-def lives(snapshot: Snapshot, run_ids: Iterable[str]) -> dict[str, list[LogRow]]:
-    """Of each run the rows by version; of history events that follow one another the last alone, without content: that is
-    when the attempt around them was last seen."""
+def lives(snapshot: Snapshot, run_ids: Iterable[str], without: str | None = None) -> dict[str, list[LogRow]]:
+    """Of each run the rows by version, but those of one variant; of history events that follow one another the last alone,
+    without content: that is when the attempt around them was last seen."""
     found: dict[str, list[LogRow]] = {run_id: [] for run_id in run_ids}
     for names, params in in_chunks(list(found)):
-        rows = snapshot.rows(_LIFE, params, ids=names, json=_LIFE_ONLY, body=_LIFE_BODY, columns=_COLUMNS)
-        for values, (next_run, _, _, next_variant, *_) in zip(rows, [*rows[1:], _AFTER_ALL], strict=True):
-            run_id, _, _, variant, *_ = values
-            if next_variant != variant or next_run != run_id or relations.variant_of(variant) != "history_event":
-                row = _row(values)
-                found.setdefault(row.run_id, []).append(row)
+        rows = _rows(snapshot, _LIFE, params | {"without": without}, ids=names, json=_LIFE_ONLY, body=_LIFE_BODY)
+        for row in map(log_row_of, rows):
+            found.setdefault(row.run_id, []).append(row)
+    return found
+
+
+def input_sizes(snapshot: Snapshot, run_ids: Sequence[str]) -> dict[str, int | None]:
+    """How many bytes the parameters of these runs have, of those that there are."""
+    found: dict[str, int | None] = {}
+    for names, params in in_chunks(run_ids):
+        for run_id, size in snapshot.rows(_INPUT_SIZES, params, ids=names):
+            found.setdefault(text(run_id), whole(size))
     return found
 
 
 def step_rows(snapshot: Snapshot, run_id: str) -> list[LogRow]:
     """The rows that are steps, by version."""
-    return [_row(values) for values in snapshot.rows(_STEPS, {"id": run_id}, json=_SHORT, columns=_COLUMNS)]
+    return [log_row_of(values) for values in step_values(snapshot, run_id)]
+
+
+def step_values(snapshot: Snapshot, run_id: str) -> list[tuple[Value, ...]]:
+    """The same rows as the values of their columns, of which the second is the version."""
+    return _rows(snapshot, _STEPS, {"id": run_id}, json=_SHORT)
 
 
 def log_row(snapshot: Snapshot, run_id: str, version: int) -> LogRow | None:
     """One row by its key."""
-    found = snapshot.rows(_ONE, {"id": run_id, "version": version}, json=_SHORT, columns=_COLUMNS)
-    return _row(found[0]) if found else None
+    found = _rows(snapshot, _ONE, {"id": run_id, "version": version}, json=_SHORT)
+    return log_row_of(found[0]) if found else None
 
 
 def in_chunks(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Value]]]:
@@ -116,16 +151,24 @@ def in_chunks(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Value]]]:
         yield ", ".join(f":{name}" for name in params), params
 
 
-def _row(values: tuple[Value, ...]) -> LogRow:
-    run_id, version, created_at, variant, source, body_size, clipped = values
+def _rows(snapshot: Snapshot, sql: str, params: Params, **parts: str) -> list[tuple[Value, ...]]:
+    return snapshot.rows(sql, params, **parts, is_lock=_IS_LOCK, columns=_COLUMNS)
+
+
+def log_row_of(values: tuple[Value, ...]) -> LogRow:
+    """The row that these values of its columns are."""
+    run_id, version, created_at, variant, source, body_size, clipped, lease, executor, plain = values
     return LogRow(
-        run_id=text(run_id),
-        version=whole(version) or 0,
-        at=instant(created_at),
-        variant=relations.variant_of(variant),
-        source=source,
-        body_size=whole(body_size),
-        clipped=text(clipped),
+        text(run_id),
+        whole(version) or 0,
+        instant(created_at),
+        relations.variant_of(variant),
+        source,
+        whole(body_size),
+        text(clipped),
+        text(lease),
+        text(executor),
+        bool(plain),
     )
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from runs.engines import stored
 from runs.engines.obelisk.history import log_row
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import hexadecimal, instant, snake, text, whole
+from runs.engines.obelisk.shapes import hexadecimal, instant, text, whole
 from runs.engines.obelisk.steps import child_of
 from runs.engines.stored import Row, Table
 from runs.errors import StepNotFound
@@ -26,7 +26,7 @@ def raw(snapshot: Snapshot, run_id: str, ordinal: int | None) -> tuple[Section, 
     if ordinal is None:
         return _sections(snapshot, [_state(run_id)], {"child": run_id})
     row = log_row(snapshot, run_id, ordinal)
-    if row is None or row.variant != "history_event" or snake(row.event.get("type")) not in STEPS:
+    if row is None or row.variant != "history_event" or row.kind not in STEPS:
         raise StepNotFound(f"{run_id!r} has no step {ordinal}.")
     log = Table(
         "t_execution_log",

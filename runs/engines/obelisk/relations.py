@@ -20,8 +20,8 @@ _INDEX = """SELECT l.version, l.variant, $event_type,
         COALESCE($event->'request'->>'child_execution_id', $event->'request'->>'delay_id') END,
     CASE WHEN $event_type LIKE 'join%next%try' AND $valid(l.json_value) THEN
         $event->>'outcome' = 'found' OR COALESCE($event->>'found_response', 0) = 1 END,
-    CASE WHEN l.variant = 'locked' AND $valid(l.json_value) THEN $locked->>'run_id' END,
-    CASE WHEN l.variant = 'locked' AND $valid(l.json_value) THEN $locked->>'lock_expires_at' END
+    CASE WHEN l.variant = 'locked' AND $valid(l.json_value) THEN $lease END,
+    CASE WHEN l.variant = 'locked' AND $valid(l.json_value) THEN $held_until END
 FROM {schema}t_execution_log l WHERE l.execution_id = :id ORDER BY l.version"""
 
 _RESPONSES = """SELECT r.join_set_id, COALESCE(r.child_execution_id, r.delay_id)

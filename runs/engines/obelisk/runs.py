@@ -29,7 +29,7 @@ _LOG_COLUMNS = """
      WHERE l.execution_id = s.execution_id AND l.variant = 'history_event'
         AND $event_type IN ('join_set_request', 'persist', 'schedule', 'stub')),
     CASE $component_type WHEN 'activity_stub' THEN NULL
-        WHEN 'activity' THEN (SELECT count(DISTINCT CASE WHEN $valid(l.json_value) THEN $locked->>'run_id' END)
+        WHEN 'activity' THEN (SELECT count(DISTINCT CASE WHEN $valid(l.json_value) THEN $lease END)
             FROM {schema}t_execution_log l WHERE l.execution_id = s.execution_id AND l.variant = 'locked')
         ELSE (SELECT count(*) FROM {schema}t_execution_log l
               WHERE l.execution_id = s.execution_id AND l.variant IN ($temporary))

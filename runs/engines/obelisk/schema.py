@@ -65,7 +65,7 @@ _STATUS = """CASE
 _BODY = """CASE WHEN $valid(l.json_value) THEN CASE l.variant
         WHEN 'created' THEN $created->'params'
         WHEN 'finished' THEN $retval
-        WHEN 'history_event' THEN COALESCE($event->'request'->'params', $event->'value') END END"""
+        WHEN 'history_event' THEN COALESCE($asked, $event->'value') END END"""
 
 # A row's JSON with null for the payloads that make it large, in both families; a path that isn't there does no harm.
 _SLIM = """CASE WHEN octet_length(l.json_value) <= $small THEN l.json_value
@@ -104,7 +104,12 @@ _OLD = {
     "retval": """COALESCE(l.json_value->'finished'->'retval', l.json_value->'finished'->'result',
         l.json_value->'Finished'->'retval', l.json_value->'Finished'->'result')""",
     "event": "COALESCE(l.json_value->'history_event'->'event', l.json_value->'HistoryEvent'->'event')",
-    "locked": "COALESCE(l.json_value->'locked', l.json_value->'Locked')",
+    "succeeded": "FALSE",  # not known without reading it
+    "asked": """COALESCE(l.json_value->'$.history_event.event.request.params',
+        l.json_value->'$.HistoryEvent.event.request.params')""",
+    "lease": "COALESCE(l.json_value->>'$.locked.run_id', l.json_value->>'$.Locked.run_id')",
+    "executor": "COALESCE(l.json_value->>'$.locked.executor_id', l.json_value->>'$.Locked.executor_id')",
+    "held_until": "COALESCE(l.json_value->>'$.locked.lock_expires_at', l.json_value->>'$.Locked.lock_expires_at')",
     "failed": "COALESCE(l.json_value->'temporarily_failed', l.json_value->'TemporarilyFailed')",
     "event_type": """CASE COALESCE($event->>'type', '') WHEN 'JoinSetRequest' THEN 'join_set_request'
         WHEN 'Persist' THEN 'persist' WHEN 'Schedule' THEN 'schedule' WHEN 'Stub' THEN 'stub'
@@ -203,11 +208,17 @@ def _layout(tables: Mapping[str, Columns]) -> Layout:
         "delay_paused": "d.is_paused" if "is_paused" in delays else "FALSE",
         "delay_due": _DELAY_DUE if delays else "NULL",
         "state": "s.state",
-        "created": "(l.json_value->'created')",
-        "retval": "(l.json_value->'finished'->'retval')",
-        "event": "(l.json_value->'history_event'->'event')",
-        "locked": "(l.json_value->'locked')",
-        "failed": "(l.json_value->'temporarily_failed')",
+        # One path each: SQLite then reads a row's JSON once, and writes none of it anew for the next arrow.
+        "created": "(l.json_value->'$.created')",
+        "retval": "(l.json_value->'$.finished.retval')",
+        "succeeded": "(l.json_value->'$.finished.retval.ok' IS NOT NULL)",
+        "traced": "(l.json_value->>'$.finished.http_client_traces' IS NOT NULL)",
+        "event": "(l.json_value->'$.history_event.event')",
+        "asked": "(l.json_value->'$.history_event.event.request.params')",
+        "lease": "(l.json_value->>'$.locked.run_id')",
+        "executor": "(l.json_value->>'$.locked.executor_id')",
+        "held_until": "(l.json_value->>'$.locked.lock_expires_at')",
+        "failed": "(l.json_value->'$.temporarily_failed')",
         "event_type": "l.history_event_type" if "history_event_type" in log else "NULL",
     }
     if is_old(tables):

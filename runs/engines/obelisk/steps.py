@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from runs.engines.base import earliest
+from runs.engines.base import Settled, earliest
 from runs.engines.obelisk.attempts import attempts, count
 from runs.engines.obelisk.detail import returned
-from runs.engines.obelisk.failures import cut, outcome
-from runs.engines.obelisk.history import LogRow, in_chunks, lives, step_rows
+from runs.engines.obelisk.failures import cut
+from runs.engines.obelisk.history import LogRow, in_chunks, input_sizes, lives, log_row_of, step_values
 from runs.engines.obelisk.runs import present
 from runs.engines.obelisk.schema import Snapshot
-from runs.engines.obelisk.shapes import compact, instant, mapping, snake, text
+from runs.engines.obelisk.shapes import compact, instant, mapping, snake, text, whole
 from runs.engines.obelisk.states import COLUMNS, Row, native_status
 from runs.errors import RunNotFound
 from runs.records import Attempt, ErrorSummary, Payload, Payloads, Status, Step, StepKind
+from runs.sources.base import Value
 
 _STATES = "SELECT $columns FROM {schema}t_state s WHERE s.execution_id IN ($ids)"
 
@@ -49,29 +50,62 @@ class _Around:
 
     run: Row
     children: Mapping[str, Row]
-    lives: Mapping[str, Sequence[LogRow]]
+    lives: Mapping[str, Sequence[LogRow]]  # of those that it waited for
+    inputs: Mapping[str, int | None]  # of those that it scheduled
     sleeps: Mapping[str, _Sleep]
 
 
-def steps(snapshot: Snapshot, run_id: str) -> tuple[Step, ...]:
-    """All steps by ordinal. Raises RunNotFound."""
+def steps(snapshot: Snapshot, run_id: str, settled: Settled) -> tuple[Step, ...]:
+    """All steps by ordinal; those that are ``settled`` are taken from there, and put there. Raises RunNotFound.
+
+    A child that has finished does not change any more. So a step that waited for it is what it was as long as its own row and the
+    child's state are, which names the instant of its end to the nanosecond: the child's log, most of the work, is not read again.
+    """
     own = states(snapshot, [run_id]).get(run_id)
     if own is None:
         raise RunNotFound(f"{run_id!r} is not in it.")
-    rows = step_rows(snapshot, run_id)
-    if not rows:
-        return ()
-    wanted = [child for row in rows if (child := child_of(row))]
-    children = states(snapshot, wanted)
-    around = _Around(own, children, lives(snapshot, children), _sleeps(snapshot, run_id))
-    return tuple(_step(row, around) for row in rows)
+    told = step_values(snapshot, run_id)
+    kept = _unchanged(snapshot, told, settled)
+    new = [values for values in told if values[1] not in kept]
+    rows = [log_row_of(values) for values in new]
+    started = [child_of(row) for row in rows]
+    children = states(snapshot, [child for child in started if child])
+    scheduled = {child for row, child in zip(rows, started, strict=True) if row.kind == "schedule"} & children.keys()
+    around = _Around(
+        run=own,
+        children=children,
+        lives=lives(snapshot, [child for child in children if child not in scheduled], without="created"),
+        inputs=input_sizes(snapshot, sorted(scheduled)),
+        sleeps=_sleeps(snapshot, run_id),
+    )
+    made = [_step(row, child_id, around) for row, child_id in zip(rows, started, strict=True)]
+    for values, child_id, step in zip(new, started, made, strict=True):
+        child = children.get(child_id)
+        if child is not None and child.state == "finished" and child_id not in scheduled:
+            settled[step.ordinal] = hash((values, child)), step
+    following = iter(made)
+    return tuple(kept[values[1]] if values[1] in kept else next(following) for values in told)
+
+
+def _unchanged(snapshot: Snapshot, told: Sequence[tuple[Value, ...]], settled: Settled) -> dict[Value, Step]:
+    """By version what is settled and still as it was; all else is taken out of ``settled``."""
+    before = [(values, *settled[version]) for values in told if (version := whole(values[1]) or 0) in settled]
+    children = states(snapshot, [step.child for _, _, step in before if step.child])
+    kept: dict[Value, Step] = {}
+    settled.clear()
+    for values, mark, step in before:
+        if step.child and mark == hash((values, children.get(step.child))):
+            kept[values[1]] = step
+            settled[step.ordinal] = mark, step
+    return kept
 
 
 def child_of(row: LogRow) -> str:
     """The run that this row started; empty where it started none."""
-    if snake(row.event.get("type")) == "schedule":
+    if row.kind == "schedule":
         return text(row.event.get("execution_id"))
-    return text(row.request.get("child_execution_id")) if not _refusal(row.request.get("result")) else ""
+    request = row.request
+    return text(request.get("child_execution_id")) if not _refusal(request.get("result")) else ""
 
 
 def states(snapshot: Snapshot, run_ids: Sequence[str]) -> dict[str, Row]:
@@ -95,28 +129,28 @@ def _sleeps(snapshot: Snapshot, run_id: str) -> dict[str, _Sleep]:
     return found
 
 
-def _step(row: LogRow, around: _Around) -> Step:
-    match snake(row.event.get("type")):
+def _step(row: LogRow, child_id: str, around: _Around) -> Step:
+    match row.kind:
         case "persist":
             return _value(row)
         case "schedule":
-            return _scheduled(row, around)
+            return _scheduled(row, child_id, around)
         case "stub":
             return _answered(row)
         case "join_set_request" if "delay_id" in row.request:
             return _sleep(row, around)
         case "join_set_request":
-            return _child(row, around)
+            return _child(row, child_id, around)
     return Step(
         row.version, StepKind.CODE, "unreadable", Status.UNKNOWN, row.variant, row.at, detail="its row can't be read"
     )
 
 
-def _child(row: LogRow, around: _Around) -> Step:
-    name, child_id = text(row.request.get("target_ffqn")), child_of(row)
-    refusal = _refusal(row.request.get("result"))
-    child = around.children.get(child_id)
+def _child(row: LogRow, child_id: str, around: _Around) -> Step:
+    request, child = row.request, around.children.get(child_id)
+    name = text(request.get("target_ffqn"))
     if child is None:
+        refusal = _refusal(request.get("result"))
         return Step(
             ordinal=row.version,
             kind=StepKind.ACTIVITY,
@@ -157,7 +191,7 @@ def _child(row: LogRow, around: _Around) -> Step:
 
 def _child_error(child: Row, tries: Sequence[Attempt], finished: LogRow | None) -> ErrorSummary | None:
     if finished is not None:
-        return outcome(finished.retval, finished.clipped)[1]
+        return finished.outcome[1]
     if child.our_status is not Status.RETRYING:
         return None
     return next((attempt.error for attempt in reversed(tries) if attempt.error), None)
@@ -205,11 +239,9 @@ def _value(row: LogRow) -> Step:
     )
 
 
-def _scheduled(row: LogRow, around: _Around) -> Step:
+def _scheduled(row: LogRow, child_id: str, around: _Around) -> Step:
     """A run started for its own sake: this run doesn't wait for it, so the step ends where it begins."""
-    child_id, refusal = child_of(row), _refusal(row.event.get("result"))
-    child = around.children.get(child_id)
-    created = next((item for item in around.lives.get(child_id, ()) if item.variant == "created"), None)
+    child, refusal = around.children.get(child_id), _refusal(row.event.get("result"))
     words = f"not awaited; {child.our_status}" if child else "not in this database"
     return Step(
         ordinal=row.version,
@@ -223,7 +255,7 @@ def _scheduled(row: LogRow, around: _Around) -> Step:
         error=ErrorSummary(REFUSED, refusal) if refusal else None,
         child=child_id if child else None,
         detail="no run was started" if refusal else words,
-        payloads=Payloads(input=_payload(row, "input", created.body_size if created else None)),
+        payloads=Payloads(input=_payload(row, "input", around.inputs.get(child_id))),
     )
 
 
@@ -249,10 +281,10 @@ def _payload(row: LogRow, slot: str, size: int | None) -> Payload | None:
 
 def _refusal(result: Any) -> str:
     """Why a request was refused, from ``{"Err": "conflict"}`` or ``{"Err": {"type_check_error": "…"}}``; else empty."""
-    found = {key.lower(): value for key, value in mapping(result).items()}
-    if "err" not in found:
+    found = [value for key, value in mapping(result).items() if key.lower() == "err"]
+    if not found:
         return ""
-    error = found["err"]
+    error = found[-1]
     if isinstance(error, dict) and len(error) == 1:
         ((kind, words),) = error.items()
         return cut(f"{kind}: {words if isinstance(words, str) else compact(words)}")
