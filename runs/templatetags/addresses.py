@@ -92,12 +92,12 @@ def here_window(context: Context, window: Window) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def links_to(context: Context, windows: Iterable[Window]) -> SafeString:
-    """A link for each part of this list's time, to the runs created in it."""
-    base = here_with(context, since=None, until=None, within=None)
+def links_to(context: Context, windows: Iterable[Window], since: str, until: str) -> SafeString:
+    """A link for each part of this page's time, named by two parameters of its address."""
+    base = here_with(context, **{since: None, until: None, "within": None})
     start = escape(f"{base}{'&' if '?' in base else '?'}")
     # Instants and what joins them need no escaping of their own; there are hundreds in a page that asks for itself all the time.
-    spans = (f"since={_in_address(window.start)}&amp;until={_in_address(window.end)}" for window in windows)
+    spans = (f"{since}={_in_address(window.start)}&amp;{until}={_in_address(window.end)}" for window in windows)
     return mark_safe("".join(f'<a href="{start}{span}" tabindex="-1"></a>' for span in spans))  # noqa: S308
 
 
