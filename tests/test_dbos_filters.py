@@ -172,4 +172,4 @@ def test_runs_of_one_status_are_listed_by_one_statement_through_an_index(
             memory.execute(create)
         details = [row[3] for row in memory.execute(f"EXPLAIN QUERY PLAN {statement}", {"limit": 50})]
     assert any(index in detail for detail in details)
-    assert "USE TEMP B-TREE FOR ORDER BY" not in details, "of one instant alone"
+    assert "USE TEMP B-TREE FOR ORDER BY" not in details, "only runs of one instant are sorted"
