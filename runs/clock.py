@@ -11,6 +11,7 @@ MILLISECOND = timedelta(milliseconds=1)
 # twice as long a window around them, stay within the years that Python can hold.
 FIRST = datetime(1800, 1, 1, tzinfo=UTC)
 LAST = datetime(3500, 1, 1, tzinfo=UTC)
+_FIRST_MS, _LAST_MS = ((instant - EPOCH) // MILLISECOND for instant in (FIRST, LAST))
 
 # T or space, Z or +00 or +00:00 or nothing (then UTC), 0 to 9 fraction digits: all forms both engines write.
 _TIMESTAMP = re.compile(
@@ -57,14 +58,15 @@ def parse_instant(text: str | None) -> datetime | None:
 
 def from_epoch_ms(value: object) -> datetime | None:
     """An aware UTC datetime from milliseconds since 1970, or None where the value is no number, or not from FIRST to LAST."""
-    if type(value) is not int and type(value) is not float:
+    if type(value) is int:
+        # Compared as it is, and made by a product: sooner, and exact.
+        return EPOCH + value * MILLISECOND if _FIRST_MS <= value <= _LAST_MS else None
+    if type(value) is not float:
         return None
     try:
-        # The product is made sooner, and exact for whole numbers.
-        instant = EPOCH + (value * MILLISECOND if type(value) is int else timedelta(milliseconds=value))
+        return _plausible(EPOCH + timedelta(milliseconds=value))
     except (OverflowError, ValueError):
         return None
-    return _plausible(instant)
 
 
 def to_epoch_ms(instant: datetime) -> int:

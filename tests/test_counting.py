@@ -220,3 +220,25 @@ def test_no_more_answers_are_kept_than_there_is_room_for(
     assert counter.times == 10
     counted([database], 0, counter)
     assert counter.times == 11
+
+
+def test_databases_that_are_read_at_once_are_read_one_after_the_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "QUICK", 60.0)
+    readers = counting.read_each([database] * 6, lambda _slug, _engine: threading.current_thread())
+    assert set(readers) == {threading.current_thread()}
+
+
+def test_after_one_that_takes_long_some_are_read_together(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "QUICK", 0.0)
+    together = threading.Barrier(counting.READ_TOGETHER)
+    reached = []
+
+    def read(_slug: str, _engine: Engine) -> int:
+        reached.append(threading.current_thread())
+        return 0 if reached[-1] is threading.main_thread() else together.wait(20)
+
+    first, *rest = counting.read_each([database] * (1 + counting.READ_TOGETHER), read)
+    assert first == 0
+    assert sorted(map(int, rest)) == list(range(counting.READ_TOGETHER))  # type: ignore[arg-type]

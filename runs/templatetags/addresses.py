@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest
 from django.template import Context, Library
 from django.utils.safestring import SafeString, mark_safe
 
@@ -21,7 +23,7 @@ register = Library()
 def here_with(context: Context, **changes: Any) -> str:
     """This address with some parameters changed; None or empty takes one away. The place in a list is given up."""
     request: HttpRequest = context["request"]
-    query = request.GET.copy()
+    query = dict(request.GET.lists())
     query.pop("after", None)
     return _address(request.path, query, changes)
 
@@ -30,19 +32,19 @@ def here_with(context: Context, **changes: Any) -> str:
 def here_plus(context: Context, **changes: Any) -> str:
     """As ``here_with``, but the place in a list is kept."""
     request: HttpRequest = context["request"]
-    return _address(request.path, request.GET.copy(), changes)
+    return _address(request.path, dict(request.GET.lists()), changes)
 
 
-def _address(path: str, query: QueryDict, changes: dict[str, Any]) -> str:
+def _address(path: str, query: dict[str, list[str]], changes: dict[str, Any]) -> str:
     for name, value in changes.items():
         name = name.rstrip("_")
         if value in (None, "", False):
             query.pop(name, None)
         elif isinstance(value, list | tuple | frozenset | set):
-            query.setlist(name, [str(item) for item in value])
+            query[name] = [str(item) for item in value]
         else:
-            query[name] = str(value)
-    text = query.urlencode()
+            query[name] = [str(value)]
+    text = urlencode(query, doseq=True)
     return f"{path}?{text}" if text else path
 
 
@@ -90,15 +92,16 @@ def here_window(context: Context, window: Window) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def links_to(context: Context, windows: Iterable[Window]) -> SafeString:
-    """A link for each part of this list's time, to the runs created in it."""
-    base = here_with(context, since=None, until=None, within=None)
+def links_to(context: Context, windows: Iterable[Window], since: str, until: str) -> SafeString:
+    """A link for each part of this page's time, named by two parameters of its address."""
+    base = here_with(context, **{since: None, until: None, "within": None})
     start = escape(f"{base}{'&' if '?' in base else '?'}")
     # Instants and what joins them need no escaping of their own; there are hundreds in a page that asks for itself all the time.
-    spans = (f"since={_in_address(window.start)}&amp;until={_in_address(window.end)}" for window in windows)
+    spans = (f"{since}={_in_address(window.start)}&amp;{until}={_in_address(window.end)}" for window in windows)
     return mark_safe("".join(f'<a href="{start}{span}" tabindex="-1"></a>' for span in spans))  # noqa: S308
 
 
+@lru_cache(maxsize=1024)  # one part ends where the next begins
 def _in_address(moment: datetime) -> str:
     return (rfc3339(moment) or "").replace(":", "%3A")
 

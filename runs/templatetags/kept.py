@@ -1,4 +1,4 @@
-"""Parts of a page that are rendered once: of a list that is asked for again and again, most lines stay as they were."""
+"""Lines of a page that are rendered once: of a list that is asked for again and again, most stay as they were."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -20,9 +20,11 @@ class KeptNode(Node):
 
     child_nodelists = ("nodelist",)
 
-    def __init__(self, nodelist: NodeList, values: list[FilterExpression]) -> None:
-        self.nodelist, self.values = nodelist, values
-        self._renderings: OrderedDict[tuple[Hashable, ...], SafeString] = OrderedDict()
+    def __init__(
+        self, nodelist: NodeList, names: list[str], items: FilterExpression, beside: list[FilterExpression]
+    ) -> None:
+        self.nodelist, self.names, self.items, self.beside = nodelist, names, items, beside
+        self._renderings: OrderedDict[Hashable, SafeString] = OrderedDict()
         self._lock = Lock()
 
     def render(self, context: Context) -> SafeString:
@@ -30,12 +32,17 @@ class KeptNode(Node):
         present: datetime = context["present"]
         # How any instant, and any stored value, is shown: an instant of another day says its day.
         reader = zone, context["hide"], present.astimezone(zone).date()
-        key = (*reader, *(value.resolve(context) for value in self.values))
+        around = (*reader, *(value.resolve(context) for value in self.beside))
+        return SafeString("".join([self._rendered(context, around, item) for item in self.items.resolve(context)]))
+
+    def _rendered(self, context: Context, around: tuple[Hashable, ...], item: tuple[Hashable, ...]) -> SafeString:
+        key = around, item
         with self._lock:
             if (known := self._renderings.get(key)) is not None:
                 self._renderings.move_to_end(key)
                 return known
-        rendered = self.nodelist.render(context)
+        with context.push(**dict(zip(self.names, item, strict=True))):
+            rendered = self.nodelist.render(context)
         if len(rendered) <= LONGEST:
             with self._lock:
                 self._renderings[key] = rendered
@@ -46,9 +53,16 @@ class KeptNode(Node):
 
 @register.tag
 def kept(parser: Parser, token: Token) -> KeptNode:
-    """``{% kept name run %}…{% endkept %}``: what lies between is rendered once for equal values, which are hashable. All that it
-    shows must follow from these, and from how the reader wants instants and stored values shown: from nothing else of the page."""
-    values = [parser.compile_filter(word) for word in token.split_contents()[1:]]
+    """``{% kept name run in rows beside slug %}…{% endkept %}``: a loop over tuples; what lies between is rendered once for equal
+    ones, which are hashable. All that it shows must follow from the tuple, from the values ``beside``, and from how the reader
+    wants instants and stored values shown: from nothing else of the page."""
+    head, _, beside = token.contents.partition(" beside ")
+    names, _, items = head.partition(" in ")
     nodelist = parser.parse(("endkept",))
     parser.delete_first_token()
-    return KeptNode(nodelist, values)
+    return KeptNode(
+        nodelist,
+        names.split()[1:],
+        parser.compile_filter(items.strip()),
+        [parser.compile_filter(word) for word in beside.split()],
+    )

@@ -6,7 +6,6 @@ from django.utils.safestring import SafeString, mark_safe
 
 from runs import links
 from runs.records import Run
-from runs.views.picking import Offer
 from runs.wording import short_id
 
 register = Library()
@@ -18,14 +17,13 @@ def plans_page() -> str:
 
 
 @register.simple_tag
-def box(offer: Offer, slug: str, run: Run) -> str | SafeString:
-    """The box that chooses the run; empty where it is not offered."""
-    value = offer.runs.get((slug, run.id))
-    if value is None:
+def box(run: Run, value: str, ticked: bool) -> str | SafeString:
+    """The box that chooses the run, which the form names so; empty where none is offered."""
+    if not value:
         return ""
     return format_html(
         '<label class="tick-l"><span class="vh">Select {}</span><input type="checkbox" name="run" value="{}"{}></label>',
         short_id(run.id),
         value,
-        mark_safe(" checked") if offer.ticked else "",
+        mark_safe(" checked") if ticked else "",
     )

@@ -1,6 +1,7 @@
 """SVG as text: bars, axes, sparklines. Made of numbers and our own class names alone; whatever words it holds are escaped."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
@@ -94,6 +95,7 @@ def sparkline(values: Sequence[int], label: str) -> SafeString:
     return _svg([f'<svg class="spark" role="img" aria-label="{escape(label)}">', line, columns, "</svg>"])
 
 
+@lru_cache(maxsize=128)  # the pages of a list have one
 def columns(created: Histogram) -> SafeString:
     """When runs were created: a column for each part of the window, its failed ones at the bottom."""
     most = max((every for every, _ in created.parts), default=0)

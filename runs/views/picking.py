@@ -77,6 +77,11 @@ def offered(
     )
 
 
+def pick(offer: Offer | None, slug: str, run: Run) -> str | None:
+    """What the form calls a run of the list, empty where it has no box; None where none has one."""
+    return offer.runs.get((slug, run.id), "") if offer and offer.runs else None
+
+
 def _filter(request: HttpRequest, slug: str) -> str:
     query = request.GET.copy()
     for name in _OF_A_PAGE:

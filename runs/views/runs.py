@@ -50,6 +50,9 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
     merged = merged_runs(databases, asked.where, asked.after, asked.limit, newest)
     numbers = facets(databases, _steady(asked.where, request.GET.get("within", "")))
     rows = _rows(databases, merged)
+    offer = picking.offered(
+        request, slug, databases, merged.rows, asked.where, numbers.counts if numbers.counted else None
+    )
     context = {
         "here": "runs",
         "live_tag": tag if numbers.fresh else incomplete(tag),
@@ -71,10 +74,8 @@ def runs(request: HttpRequest, slug: str = "") -> HttpResponse:
         "hides_recovered": asked.where.recovered is None and any(numbers.counts.get(each) for each in UNSUCCESSFUL),
         "searched": asked.where.q,
         "partial": _partial(merged),
-        "rows": [(slug, run, until) for slug, run, (until, _) in rows],
-        "offer": picking.offered(
-            request, slug, databases, merged.rows, asked.where, numbers.counts if numbers.counted else None
-        ),
+        "rows": [(slug, run, until, picking.pick(offer, slug, run)) for slug, run, (until, _) in rows],
+        "offer": offer,
         "stale": sorted({(slug, until) for slug, run, (until, stale) in rows if stale}),
     }
     return page(request, "runs/runs.html", context)

@@ -1,15 +1,15 @@
 """Rows of workflow_status as Runs: lists by keyset, and the same rows with what their steps say."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from runs.engines.base import latest
+from runs.clock import EPOCH
 from runs.engines.dbos import bodies, reasons
 from runs.engines.dbos.conditions import Condition, arms, beyond
 from runs.engines.dbos.snapshot import Row, Snapshot, composed
-from runs.engines.dbos.spans import Span, spans
-from runs.engines.dbos.values import created, instant, optional, text, whole
+from runs.engines.dbos.spans import Own, Span, own, spans_of
+from runs.engines.dbos.values import instant, optional, text, whole
 from runs.engines.dbos.vocabulary import status_of
 from runs.engines.retries import READ, Direct, retries
 from runs.records import Cursor, ErrorSummary, Retried, Run, Status
@@ -17,9 +17,8 @@ from runs.records import Cursor, ErrorSummary, Retried, Run, Status
 ERROR_LIMIT = 64 * 1024  # bytes of an error that are read to summarise it in a list
 
 _COLUMNS = composed("""
-SELECT s.workflow_uuid, s.created_at, s.status, s.name, s.updated_at, s.started_at_epoch_ms, {end},
-  s.recovery_attempts, s.queue_name, s.application_version, s.forked_from, {parent}, s.delay_until_epoch_ms,
-  s.workflow_deadline_epoch_ms
+SELECT s.workflow_uuid, s.created_at, s.status, s.name, s.recovery_attempts, s.queue_name, s.application_version,
+  s.forked_from, {parent}, s.delay_until_epoch_ms, s.workflow_deadline_epoch_ms, {own}
 FROM {schema}workflow_status s
 """)
 _PAGE = _COLUMNS + "WHERE {where} ORDER BY s.created_at DESC, s.workflow_uuid DESC LIMIT :limit"
@@ -48,12 +47,9 @@ class RunRow:
 
     id: str
     at: Cursor
-    created_at: datetime
+    own: Own
     native: str
     name: str
-    updated_at: datetime | None
-    started_at: datetime | None
-    end: datetime | None
     attempts: int | None
     queue: str | None
     version: str | None
@@ -61,6 +57,10 @@ class RunRow:
     parent: str | None
     delay_until: datetime | None
     deadline: datetime | None
+
+    @property
+    def created_at(self) -> datetime:
+        return self.own.created or EPOCH
 
     @property
     def status(self) -> Status:
@@ -126,14 +126,11 @@ def errors(snapshot: Snapshot, rows: Sequence[RunRow]) -> dict[str, ErrorSummary
 
 def runs(snapshot: Snapshot, rows: Sequence[RunRow]) -> tuple[Run, ...]:
     """The rows as Runs, in their order."""
-    reached = spans(snapshot, [row.id for row in rows])
+    reached = spans_of(snapshot, [row.own for row in rows])
     failures = errors(snapshot, rows)
     again = retries([row.id for row in rows], lambda ids: _direct_retries(snapshot, ids))
     waiting = reasons.Reasons(snapshot, [row.id for row in rows if row.status is Status.RUNNING])
-    return tuple(
-        replace(_run(row, reached.get(row.id), failures.get(row.id), waiting), retries=again.get(row.id, ()))
-        for row in rows
-    )
+    return tuple(_run(row, reached[row.id], failures.get(row.id), again.get(row.id, ()), waiting) for row in rows)
 
 
 def _direct_retries(snapshot: Snapshot, ids: Sequence[str]) -> Direct:
@@ -145,7 +142,10 @@ def _direct_retries(snapshot: Snapshot, ids: Sequence[str]) -> Direct:
     return found
 
 
-def _run(row: RunRow, span: Span | None, error: ErrorSummary | None, waiting: reasons.Reasons) -> Run:
+def _run(
+    row: RunRow, span: Span, error: ErrorSummary | None, again: tuple[Retried, ...], waiting: reasons.Reasons
+) -> Run:
+    own = row.own
     reason, due_at = waiting.of(
         row.id, row.native, queue=row.queue, version=row.version, attempts=row.attempts, delay_until=row.delay_until,
         deadline=row.deadline, span=span,
@@ -156,21 +156,22 @@ def _run(row: RunRow, span: Span | None, error: ErrorSummary | None, waiting: re
         status=row.status,
         native_status=row.native,
         created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.end,
-        duration=span.duration if span else None,
-        last_event_at=span.newest if span else latest(row.created_at, row.updated_at),
+        started_at=own.started,
+        finished_at=own.end,
+        duration=span.duration,
+        last_event_at=span.newest,
         due_at=due_at,
         attempts=row.attempts,
-        steps=span.steps if span else 0,
+        steps=span.steps,
         error=error,
         reason=reason,
         parent=row.parent,
         forked_from=row.forked_from,
+        retries=again,
         version=row.version,
         queue=row.queue,
         # Python before 3.12 writes a run's own times in whole seconds, and its steps' in milliseconds (dbos: _now_ms_sql).
-        coarse=not any(moment.microsecond for moment in (row.created_at, row.updated_at, row.end) if moment),
+        coarse=not any(moment.microsecond for moment in (row.created_at, own.updated, own.end) if moment),
     )
 
 
@@ -180,17 +181,14 @@ def _row(row: Row) -> RunRow:
     return RunRow(
         id=run_id,
         at=Cursor(at=at, id=run_id),
-        created_at=created(row[1]),
+        own=own(run_id, row[11:]),
         native=text(row[2]),
         name=text(row[3]),
-        updated_at=instant(row[4]),
-        started_at=instant(row[5]),
-        end=instant(row[6]),
-        attempts=whole(row[7]),
-        queue=optional(row[8]),
-        version=optional(row[9]),
-        forked_from=optional(row[10]),
-        parent=optional(row[11]),
-        delay_until=instant(row[12]),
-        deadline=instant(row[13]),
+        attempts=whole(row[4]),
+        queue=optional(row[5]),
+        version=optional(row[6]),
+        forked_from=optional(row[7]),
+        parent=optional(row[8]),
+        delay_until=instant(row[9]),
+        deadline=instant(row[10]),
     )

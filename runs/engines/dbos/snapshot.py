@@ -14,6 +14,8 @@ CHUNK = 400  # ids in one statement
 # Expressions over s (workflow_status), o (operation_outputs), f (the same step of the run that s was forked from), i
 # and r (the input and output tables). A statement names them in braces; ``composed`` puts them in.
 _SHARED = {
+    # What a run's own row says of its time: spans.own reads it.
+    "own": "s.created_at, s.started_at_epoch_ms, s.updated_at, {end}, {latest_end}, s.forked_from IS NOT NULL",
     # The parent: the column of 2.11, else (older rows) what a child's id says, <parent>-<function_id>, where the
     # parent has such a step: nine digits at most, and the first look tells most ids from such. A child that an older
     # release gave an id of its own has no parent here: no index leads from it to that step.

@@ -88,7 +88,8 @@ def recorded(snapshot: Snapshot, run_id: str) -> list[Recorded]:
 def steps(snapshot: Snapshot, run_id: str) -> tuple[Step, ...]:
     """The steps of a run that exists, by ordinal."""
     rows = recorded(snapshot, run_id)
-    own = spans(snapshot, [run_id]).get(run_id)
+    # Only of a sleep is it asked how far its run came.
+    own = spans(snapshot, [run_id] if any(row.name == SLEEP for row in rows) else []).get(run_id)
     children = spans(snapshot, sorted({row.child for row in rows if row.child and row.name != GET_RESULT}))
     there = written(snapshot, run_id, {row.name for row in rows})
     names = {row.ordinal: row.name for row in rows}

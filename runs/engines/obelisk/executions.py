@@ -3,6 +3,7 @@
 Read for schemas V13 to V17 alone, whose four tables that a retry writes are the same.
 """
 
+import base64
 import hashlib
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from runs.engines.obelisk.shapes import text, whole
 from runs.sources.base import Reader, Value
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CROCKFORD_OF_BASE32 = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", CROCKFORD)
 ULID = f"[0-7][{CROCKFORD}]{{25}}"
 DERIVED = r"(?:\.[ong]:[A-Za-z0-9/-]*_[0-9]+)"
 EXECUTION_ID = re.compile(rf"E_({ULID}){DERIVED}*", re.ASCII)
@@ -116,8 +118,7 @@ def retry_id(original: str, number: int) -> str:
     The time of the original's ULID with 80 bits of a hash of both: the engine takes any well-formed ULID.
     """
     digest = hashlib.sha256(f"{original}\n{number}".encode()).digest()
-    chance = int.from_bytes(digest[: CHANCE_BITS // 8], "big")
-    drawn = "".join(CROCKFORD[chance >> place & 31] for place in range(CHANCE_BITS - 5, -1, -5))
+    drawn = base64.b32encode(digest[: CHANCE_BITS // 8]).decode().translate(_CROCKFORD_OF_BASE32)
     return f"E_{ulid_of(original)[:TIME]}{drawn}"
 
 

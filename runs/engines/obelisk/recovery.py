@@ -64,9 +64,7 @@ def retries_of(snapshot: Snapshot, rows: Sequence[Row], now: Value) -> dict[str,
 
 def _direct(snapshot: Snapshot, ids: Sequence[str], newest: Sequence[tuple[Value, ...]], now: Value) -> Direct:
     """What began anew in the place of those, newest first."""
-    rows = [*newest]
-    for names, params in in_chunks([derived for run_id in ids for derived in _derived(run_id)]):
-        rows += snapshot.rows(_BY_ID, params | {"now": now}, ids=names, of=_OF)
+    rows = [*newest, *_numbered(snapshot, ids, now)]
     wanted, found = set(ids), dict[str, dict[str, Retried]]()
     for original, run_id, status, _ in sorted(rows, key=lambda row: text(row[3]), reverse=True):
         if text(original) in wanted and len(known := found.setdefault(text(original), {})) < READ:
@@ -74,11 +72,25 @@ def _direct(snapshot: Snapshot, ids: Sequence[str], newest: Sequence[tuple[Value
     return {original: tuple(known.values()) for original, known in found.items()}
 
 
-def _derived(run_id: str) -> list[str]:
+def _numbered(snapshot: Snapshot, ids: Sequence[str], now: Value) -> list[tuple[Value, ...]]:
+    """The retries that have our ids. Each took the first id that was free: where the last one is, none comes after it."""
+    rows: list[tuple[Value, ...]] = []
+    waiting = list(ids)
+    for number in range(1, NUMBERED + 1):
+        derived = {made: run_id for run_id in waiting if (made := _derived(run_id, number))}
+        found: list[tuple[Value, ...]] = []
+        for names, params in in_chunks(list(derived)):
+            found += snapshot.rows(_BY_ID, params | {"now": now}, ids=names, of=_OF)
+        waiting = [derived[text(row[1])] for row in found]
+        rows += found
+    return rows
+
+
+def _derived(run_id: str, number: int) -> str:
     try:
-        return [retry_id(run_id, number) for number in range(1, NUMBERED + 1)]
+        return retry_id(run_id, number)
     except Ineligible:  # no id that the engine makes
-        return []
+        return ""
 
 
 def _tells(snapshot: Snapshot) -> bool:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from runs import clock
 from runs.engines.obelisk import recovery
@@ -196,7 +195,7 @@ def with_errors(snapshot: Snapshot, rows: Sequence[Row]) -> list[Run]:
         for run_id, variant, kind, reason, words in snapshot.rows(_ERRORS, params, ids=names, parts=_ERROR_PARTS):
             errors[text(run_id)] = _error(variant == "finished", text(kind), text(reason), words)
     again = recovery.retries_of(snapshot, rows, snapshot.reader.instant(clock.now()))
-    return [replace(run_of(row, errors.get(row.id)), retries=again.get(row.id, ())) for row in rows]
+    return [run_of(row, errors.get(row.id), again.get(row.id, ())) for row in rows]
 
 
 def _error(finished: bool, kind: str, reason: str, words: Value) -> ErrorSummary | None:

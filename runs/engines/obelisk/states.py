@@ -6,7 +6,7 @@ from typing import NamedTuple
 from runs import clock
 from runs.engines.base import latest
 from runs.engines.obelisk.shapes import Unparsed, hexadecimal, instant, mapping, parse, remembered, text, whole
-from runs.records import ErrorSummary, Run, Status
+from runs.records import ErrorSummary, Retried, Run, Status
 from runs.sources.base import Value
 
 DIGEST_SHOWN = 12  # hex digits of a component's digest that name a version
@@ -52,7 +52,7 @@ class Row(NamedTuple):
         return instant(self.pending_expires_finished) if self.state == "finished" else None
 
 
-def run_of(row: Row, error: ErrorSummary | None) -> Run:
+def run_of(row: Row, error: ErrorSummary | None, again: tuple[Retried, ...]) -> Run:
     """The run as a list shows it."""
     created_at = instant(row.created_at) or clock.EPOCH
     finished_at = row.finished_at
@@ -73,6 +73,7 @@ def run_of(row: Row, error: ErrorSummary | None) -> Run:
         error=error,
         reason=reason(row, attempts),
         parent=parent_of(row.id),
+        retries=again,
         version=hexadecimal(row.digest)[:DIGEST_SHOWN] or None,
         cancelling=row.lifecycle == "cancelling" and row.state != "finished",
     )
