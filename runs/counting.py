@@ -1,8 +1,9 @@
 """Numbers over whole databases: counted once, kept until the file changes, never waited for where that takes long.
 
 A small file is counted while its page waits. A large one is counted in a thread of its own: whoever asks waits a moment
-for it, then gets the last answer, or none yet. A large file that changes all the time is counted a tenth of the time at
-most. The answers of one process are its own.
+for it, then gets the last answer, or none yet. One that changes all the time is counted as often as a page looks, not for each
+that does, since an engine waits for whoever reads its file; and a large one a tenth of the time at most. The answers of one
+process are its own.
 """
 
 import threading
@@ -21,6 +22,8 @@ from runs.sources.base import FileFacts
 T = TypeVar("T")
 
 SMALL = 16 * 1024 * 1024  # bytes of a file that is counted while its page waits
+EVERY = 2.0  # seconds between two counts of a file that changes all the time: its pages look as often
+BURST = 4  # changes of a small file that are counted as they come before that holds for it
 AT_ONCE = 100  # small files that a page waits for; of more, the rest are counted as large ones are
 PATIENCE = 0.05  # seconds that a page waits for the others together
 RARELY = 9  # times as long as a count took, until the next of a file that has changed
@@ -72,13 +75,15 @@ class Counted(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An answer, the state of the file that it is of, and by time.monotonic when it had been counted, and how long that took."""
+    """An answer, the state of the file that it is of, and by time.monotonic when it had been counted, and how long that took.
+    ``left``: how many changes of a small file could then be counted as they come."""
 
     answer: object
     state: tuple[str, int]
     at: datetime
     ended: float
     took: float
+    left: float = BURST
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +118,17 @@ def counted(
     missing = [at for at, answer in enumerate(found) if answer is None or not answer.fresh]
     if not missing:
         return tuple(found)
+    began, now = time.monotonic(), clock.now()
+    if not waits:
+        missing = [at for at in missing if _left(keys[at], began) >= 1]
     small = [at for at in missing if waits or (keys[at] not in under_way and _is_small(databases[at]))]
     if not waits:
         del small[AT_ONCE:]
-    began, now = time.monotonic(), clock.now()
     large = {at: _start(databases[at], keys[at], states[at], work) for at in set(missing).difference(small)}
     for at, answer in zip(small, read_each([databases[at] for at in small], work), strict=True):
         found[at] = Counted(answer, now)
         if not isinstance(answer, DurascopeError):
-            _keep(keys[at], _Kept(answer, states[at], now, began, 0.0))
+            _keep(keys[at], _Kept(answer, states[at], now, began, 0.0, max(_left(keys[at], began) - 1, 0)))
     # Where the file is as it was, and only time went on, nobody waits.
     pending = [begun.future for at, begun in large.items() if begun and not _is_same_file(keys[at], states[at])]
     wait(pending, max(PATIENCE - (time.monotonic() - began), 0))
@@ -158,6 +165,11 @@ def _is_small(database: Countable) -> bool:
     return facts is None or facts.size_bytes <= SMALL
 
 
+def _left(key: _Key, now: float) -> float:
+    kept = _kept.get(key)
+    return BURST if kept is None else min(BURST, kept.left + (now - kept.ended) / EVERY)
+
+
 def _known(key: _Key, state: tuple[str, int]) -> Counted[T] | None:
     kept = _kept.get(key)
     return None if kept is None else Counted(kept.answer, kept.at, kept.state == state)  # type: ignore[arg-type]
@@ -179,7 +191,7 @@ def _start(database: Countable, key: _Key, state: tuple[str, int], work: Callabl
             done.set_result(kept.answer)
             return _Begun(done, kept.state, kept.at)
         pause = SELDOM if _is_same_file(key, state) else RARELY
-        if kept is not None and time.monotonic() < kept.ended + pause * kept.took:
+        if kept is not None and time.monotonic() < kept.ended + max(pause * kept.took, EVERY):
             return None
         if not _threads:
             _threads.append(ThreadPoolExecutor(COUNTED_TOGETHER, thread_name_prefix="counting"))

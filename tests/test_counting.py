@@ -174,6 +174,31 @@ def test_a_large_file_that_changes_all_the_time_is_not_counted_all_the_time(
     assert (answer.answer, answer.fresh) == (57, True)
 
 
+def test_a_small_file_that_changes_all_the_time_is_not_counted_for_each_of_its_pages(
+    database: Database, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "EVERY", 10**9)
+    found = []
+    for _ in range(counting.BURST + 3):
+        answer = ask(database, counter)
+        assert answer is not None
+        found.append((answer.answer, answer.fresh))
+        add_a_run(database)
+    assert found == [*((52 + n, True) for n in range(counting.BURST)), *[(51 + counting.BURST, False)] * 3]
+    assert counter.times == counting.BURST
+    answer = ask(database, counter, waits=True)
+    assert answer is not None
+    assert (answer.answer, answer.fresh) == (55 + counting.BURST, True)
+    add_a_run(database)
+    monkeypatch.setattr(counting, "EVERY", 0.01)
+
+    def is_new() -> bool:
+        answer = ask(database, counter)
+        return answer is not None and (answer.answer, answer.fresh) == (56 + counting.BURST, True)
+
+    assert eventually(is_new)
+
+
 def test_an_error_is_said_and_not_kept(tmp_path: Path, unpacked: Callable[[str], Path], counter: Counter) -> None:
     database = Database(SqliteSource(tmp_path / "later.sqlite", "later"))
     answer = ask(database, counter)
