@@ -19,17 +19,15 @@ SEARCHED = 250  # newest top-level runs whose metadata a list reads, only those 
 FILTERED = 50_000  # newest top-level runs among which the filter looks for retries
 NUMBERED = 5  # retries of one run that are looked for by their ids
 
-_OF = "CASE WHEN $valid(l.json_value) THEN $created->'metadata'->>'retry-of' END"
-
 # Text is looked for before anything is parsed: few runs have it, and params are large.
-_AGAIN = """SELECT $of AS original, s.execution_id AS id, $status AS status, s.created_at AS created_at
+_AGAIN = """SELECT $retry_of AS original, s.execution_id AS id, $status AS status, s.created_at AS created_at
 FROM (SELECT t.execution_id FROM {schema}t_state t WHERE t.is_top_level AND t.created_at >= :oldest
     ORDER BY t.created_at DESC LIMIT :searched) n
 JOIN {schema}t_execution_log l ON l.execution_id = n.execution_id AND l.version = 0
 JOIN {schema}t_state s ON s.execution_id = n.execution_id
 WHERE instr(l.json_value, '"retry-of"') > 0"""
 
-_BY_ID = """SELECT $of, s.execution_id, $status, s.created_at
+_BY_ID = """SELECT $retry_of, s.execution_id, $status, s.created_at
 FROM {schema}t_execution_log l JOIN {schema}t_state s ON s.execution_id = l.execution_id
 WHERE l.execution_id IN ($ids) AND l.version = 0"""
 
@@ -39,7 +37,7 @@ _RECOVERED = """($status IN ('failed', 'cancelled') AND s.execution_id IN (
         SELECT again.original FROM again WHERE again.status = 'succeeded' AND again.original IS NOT NULL
         UNION
         SELECT again.original FROM recovered JOIN again ON again.id = recovered.id WHERE again.original IS NOT NULL)
-    SELECT recovered.id FROM recovered))"""
+    SELECT recovered.id FROM recovered))""".replace("$again", _AGAIN)
 
 _ALWAYS = ""  # before every instant
 
@@ -48,8 +46,7 @@ def condition(snapshot: Snapshot, *, recovered: bool) -> tuple[str, dict[str, Va
     """Runs that failed or were cancelled and of which a retry has succeeded, or all others; ``:now`` is one parameter more."""
     if not _tells(snapshot):
         return ("1 = 0" if recovered else "1 = 1"), {}
-    sql = snapshot.layout.sql(_RECOVERED, of=_OF, again=_AGAIN)
-    return (sql if recovered else f"NOT {sql}"), {"oldest": _ALWAYS, "searched": FILTERED}
+    return (_RECOVERED if recovered else f"NOT {_RECOVERED}"), {"oldest": _ALWAYS, "searched": FILTERED}
 
 
 def retries_of(snapshot: Snapshot, rows: Sequence[Row], now: Value) -> dict[str, tuple[Retried, ...]]:
@@ -58,7 +55,7 @@ def retries_of(snapshot: Snapshot, rows: Sequence[Row], now: Value) -> dict[str,
     if not wanted or not _tells(snapshot):
         return {}
     params: dict[str, Value] = {"oldest": min(text(row.created_at) for row in wanted), "searched": SEARCHED, "now": now}
-    newest = snapshot.rows(_AGAIN, params, of=_OF)
+    newest = snapshot.rows(_AGAIN, params)
     return retries([row.id for row in wanted], lambda ids: _direct(snapshot, ids, newest, now))
 
 
@@ -80,7 +77,7 @@ def _numbered(snapshot: Snapshot, ids: Sequence[str], now: Value) -> list[tuple[
         derived = {made: run_id for run_id in waiting if (made := _derived(run_id, number))}
         found: list[tuple[Value, ...]] = []
         for names, params in in_chunks(list(derived)):
-            found += snapshot.rows(_BY_ID, params | {"now": now}, ids=names, of=_OF)
+            found += snapshot.rows(_BY_ID, params | {"now": now}, ids=names)
         waiting = [derived[text(row[1])] for row in found]
         rows += found
     return rows

@@ -67,6 +67,9 @@ _BODY = """CASE WHEN $valid(l.json_value) THEN CASE l.variant
         WHEN 'finished' THEN $retval
         WHEN 'history_event' THEN COALESCE($asked, $event->'value') END END"""
 
+# The run in whose place one began: a retry of ours notes it in the metadata.
+_RETRY_OF = "CASE WHEN $valid(l.json_value) THEN $created->'metadata'->>'retry-of' END"
+
 # A row's JSON with null for the payloads that make it large, in both families; a path that isn't there does no harm.
 _SLIM = """CASE WHEN octet_length(l.json_value) <= $small THEN l.json_value
     WHEN $valid(l.json_value) THEN json_replace(l.json_value, $large) END"""
@@ -225,7 +228,7 @@ def _layout(tables: Mapping[str, Columns]) -> Layout:
         words |= _OLD
     for name, text in ("event_type", words["event_type"]), ("delay_due", words["delay_due"]):
         words[name] = Template(text).substitute(words)
-    for name, text in ("status", _STATUS), ("body", _BODY), ("slim", _SLIM):
+    for name, text in ("status", _STATUS), ("body", _BODY), ("slim", _SLIM), ("retry_of", _RETRY_OF):
         words[name] = Template(text).substitute(words)
     return Layout(words)
 
