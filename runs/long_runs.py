@@ -7,7 +7,9 @@ a one are kept for a moment.
 """
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 from runs import clock
 from runs.catalogue import Database
@@ -15,8 +17,11 @@ from runs.counting import STAYS_TRUE
 from runs.engines.base import Engine, Settled
 from runs.records import Run, Status, Step
 
+T = TypeVar("T")
+
 LONG = 1_000  # steps of a run that is worth it
 MOST = 20_000  # steps that are kept in all: about 2 kB each
+DERIVED = 4  # things that follow from the steps of one run
 LONGEST = 200  # characters that their names have on an average: steps of a run with longer ones are not kept
 
 
@@ -26,6 +31,7 @@ class _Kept:
     moment: int | None  # when they were read, where they do not follow from the file alone
     steps: tuple[Step, ...]
     settled: Settled
+    derived: dict[Hashable, object] = field(default_factory=dict)
 
 
 _kept: dict[tuple[str, str], _Kept] = {}
@@ -52,6 +58,22 @@ def steps(database: Database, engine: Engine, run: Run) -> tuple[Step, ...]:
             while sum(len(each.steps) for each in _kept.values()) > MOST:
                 _kept.pop(next(iter(_kept)))
     return found
+
+
+def derived(steps: tuple[Step, ...], what: Hashable, make: Callable[[], T]) -> T:
+    """What follows from those steps and ``what`` alone: made once where they are kept."""
+    kept = next((each.derived for each in list(_kept.values()) if each.steps is steps), None)
+    if kept is None:
+        return make()
+    with _lock:
+        if what in kept:
+            return cast(T, kept[what])
+    made = make()
+    with _lock:
+        while len(kept) >= DERIVED:
+            del kept[next(iter(kept))]
+        kept[what] = made
+    return made
 
 
 def _may_become_due(step: Step) -> bool:

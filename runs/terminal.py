@@ -19,7 +19,7 @@ from runs.filters import Filter
 from runs.fleet import Entry, survey
 from runs.paging import write_cursor
 from runs.records import UNSUCCESSFUL, ErrorSummary, Run, Status, Step
-from runs.timeline import Pattern, Row, Segment, lay_out
+from runs.timeline import Pattern, Row, Segment, lay_out, whole_of
 
 GLYPHS = {
     Status.FAILED: "✖",
@@ -164,7 +164,7 @@ def _sheet(run: Run, steps: Sequence[Step], as_of: datetime) -> Iterator[str]:
         step = f" {said.step.name}" if said.step else ""
         yield wording.visible(f"{said.lead}{step}{said.after} {said.rest}")
     yield ""
-    timeline = lay_out(run, steps, as_of=as_of)
+    timeline = lay_out(whole_of(run, steps, as_of=as_of))
     columns = shutil.get_terminal_size(FALLBACK_SIZE).columns
     name_width = min(NAME_WIDTH, max(len(_label(row)) for row in timeline.rows))
     track = min(MAX_TRACK, max(MIN_TRACK, columns - name_width - 24))

@@ -181,3 +181,26 @@ def taken_over(engine: Obelisk, settled: dict[str, Settled]) -> int:
         assert steps == engine.steps(run_id), run_id
         used += sum(before.get(step.ordinal) is step for step in steps)
     return used
+
+
+def test_what_follows_from_their_steps_is_made_once_and_anew_for_others(path: Path, read: list[str]) -> None:
+    made: list[int] = []
+
+    def count(steps: tuple[Step, ...]) -> int:
+        made.append(len(steps))
+        return len(steps)
+
+    first, again = found(path), found(path)
+    for steps in (first, again):
+        for what in ("a", "b", "a"):
+            assert long_runs.derived(steps, what, lambda steps=steps: count(steps)) == len(steps)  # type: ignore[misc]
+    assert len(made) == 2
+    for number in range(2 * long_runs.DERIVED):
+        long_runs.derived(first, number, lambda: count(first))
+    assert len(long_runs._kept[str(path), RUN].derived) == long_runs.DERIVED
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    made.clear()
+    long_runs.derived(found(path), "a", lambda: count(first))
+    copy = (*first,)
+    assert [long_runs.derived(copy, "a", lambda: count(copy)) for _ in range(2)] == [len(copy)] * 2
+    assert len(made) == 3, "what is not kept is made each time"

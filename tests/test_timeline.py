@@ -1,15 +1,19 @@
 """The geometry and the words of a timeline, on records whose bars can be worked out by hand."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runs import timeline as timelines
 from runs.records import Attempt, ErrorSummary, Run, Status, Step, StepKind
-from runs.timeline import Branch, Pattern, Scale, Tone, keep_ledger, lay_out
+from runs.timeline import Branch, Pattern, Scale, Timeline, Tone, keep_ledger, whole_of
 from runs.timeline.scale import LEFT, RIGHT, between, merge
 
+WHOLE: tuple[None, None] = (None, None)
 ZERO = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
 
@@ -42,6 +46,12 @@ def a_step(ordinal: int, start: float | None, end: float | None, **more: object)
         "duration": None if start is None or end is None else timedelta(seconds=end - start),
     }
     return Step(ordinal=ordinal, **(values | more))  # type: ignore[arg-type]
+
+
+def lay_out(
+    run: Run, steps: Sequence[Step], *, window: tuple[datetime | None, datetime | None] = WHOLE, **about: Any
+) -> Timeline:
+    return timelines.lay_out(whole_of(run, steps, **about), window=window)
 
 
 def test_a_bar_lies_where_its_times_lie() -> None:
@@ -122,7 +132,8 @@ def test_a_window_shows_its_part_and_the_minimap_the_whole() -> None:
     assert timeline.rows[2].segments[0].width == pytest.approx(RIGHT - LEFT)
     assert timeline.whole.start == ZERO
     assert timeline.whole.end == at(10)
-    assert all(timeline.overview)
+    assert len(timeline.outline) == 3
+    assert all(timeline.outline)
 
 
 def test_steps_that_overlap_say_how_many_ran_at_once() -> None:

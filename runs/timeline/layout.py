@@ -8,6 +8,7 @@ from typing import NamedTuple
 from runs import wording
 from runs.clock import FIRST
 from runs.records import ErrorSummary, Run, Status, Step, StepKind, Usual
+from runs.timeline.outline import Outline, outline
 from runs.timeline.scale import Scale, between
 from runs.timeline.spans import Pattern, Segment, Span, beginning, run_spans, spans_of
 
@@ -93,46 +94,69 @@ class Timeline:
     rows: tuple[Row, ...]
     scale: Scale
     whole: Scale
-    overview: tuple[tuple[Segment, ...], ...]
+    outline: Outline
     zero: datetime
     copied: bool
     first: int
     total: int
 
 
-def lay_out(
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A run laid out as a whole, whichever part of it is then drawn: its rows in reading order, each with its spans."""
+
+    items: tuple["_Item", ...]
+    scale: Scale
+    idle: Sequence[tuple[datetime, datetime]]
+    ghosts: Scale | None
+    zero: datetime
+    copied: bool
+    outline: Outline
+
+
+def whole_of(
     run: Run,
     steps: Sequence[Step],
     *,
     as_of: datetime,
     opened: Mapping[int, Branch] | None = None,
-    window: tuple[datetime | None, datetime | None] = (None, None),
     fold: bool = True,
-    usual: Mapping[str, Usual] | None = None,
-    pick: Callable[[Sequence[str]], range] | None = None,
     known: Mapping[int, tuple[Span, ...]] | None = None,
-) -> Timeline:
-    """Draw a run. ``as_of``: the last instant the file knows about; ``window``: the part to draw, the whole where None;
-    ``usual``: how long steps take, by name; ``pick``: which rows to draw, of those with these paths, all where None; ``known``:
-    the spans of the steps, where they have been made.
-    """
+) -> Whole:
+    """Lay a run out. ``as_of``: the last instant the file knows about; ``fold``: idle time is left out; ``known``: the spans of the
+    steps, where they have been made."""
     root = Branch(run, tuple(steps), opened or {})
-    planned = list(_plan(root, "", 0, as_of, known))
-    own = [span for item in planned if not item.ghost for span in item.spans]
+    items = tuple(_plan(root, "", 0, as_of, known))
+    own = [span for item in items if not item.ghost for span in item.spans]
     zero = beginning(run, steps)
     start = min([zero, *(span.start for span in own)])
     end = max([span.end for span in own], default=zero)
-    copied = any(item.ghost for item in planned)
-    idle = _idle(start, end, planned) if fold else []
-    whole = Scale(start, end, idle=idle, copied=copied)
+    idle = _idle(start, end, items) if fold else []
+    ghosts = _ghost_scale(items)
+    copied = any(item.ghost for item in items)
+    scale = Scale(start, end, idle=idle, copied=copied)
+    segments = [tuple(_segments(item, scale, ghosts)) for item in items]
+    return Whole(items, scale, idle, ghosts, zero, copied, outline(segments))
+
+
+def lay_out(
+    whole: Whole,
+    *,
+    window: tuple[datetime | None, datetime | None] = (None, None),
+    usual: Mapping[str, Usual] | None = None,
+    pick: Callable[[Sequence[str]], range] | None = None,
+) -> Timeline:
+    """Draw a run. ``window``: the part to draw, the whole where None; ``usual``: how long steps take, by name; ``pick``: which rows
+    to draw, of those with these paths, all where None.
+    """
     zoomed = window != (None, None)
-    scale = Scale(window[0] or start, window[1] or end, idle=idle, copied=copied and not zoomed) if zoomed else whole
-    ghosts = _ghost_scale(planned)
-    picked = pick([item.path for item in planned]) if pick else range(len(planned))
-    drawn = planned[picked.start : picked.stop]
-    rows = tuple(_row(item, scale, ghosts if not zoomed else None, zero, usual or {}) for item in drawn)
-    overview = tuple(tuple(_segments(item, whole, ghosts)) for item in planned)
-    return Timeline(rows, scale, whole, overview, zero, copied, picked.start, len(planned))
+    scale = whole.scale
+    if zoomed:
+        scale = Scale(window[0] or scale.start, window[1] or scale.end, idle=whole.idle)
+    picked = pick([item.path for item in whole.items]) if pick else range(len(whole.items))
+    drawn = whole.items[picked.start : picked.stop]
+    rows = tuple(_row(item, scale, None if zoomed else whole.ghosts, whole.zero, usual or {}) for item in drawn)
+    return Timeline(rows, scale, whole.scale, whole.outline, whole.zero, whole.copied, picked.start, len(whole.items))
 
 
 class _Item(NamedTuple):

@@ -12,8 +12,6 @@ from runs.timeline import Ledger, Pattern, Row, Scale, Segment, Timeline, Tone
 from runs.timeline.scale import RIGHT
 from runs.timeline.spans import tone as tone_of
 
-MINIMAP_LINES = 40  # what lies closer is drawn as one
-SMALLEST_DOT = 0.1  # per cent of the minimap
 MOST_CELLS = 8  # of a bar of attempts
 BLOCK = 100  # rows one <svg> carries
 SMALLEST = 2.0  # per cent of a status bar
@@ -256,13 +254,11 @@ def _mark(segment: Segment, y: str, css: str) -> str:
 def minimap(timeline: Timeline) -> SafeString:
     """The whole run, a line a row or a few rows, with the part that is drawn below between two handles."""
     whole, scale = timeline.whole, timeline.scale
-    lines = min(len(timeline.overview), MINIMAP_LINES)
-    pitch = min(2.0, 36 / max(lines, 1))
+    pitch = min(2.0, 36 / max(len(timeline.outline), 1))
     parts = ['<svg aria-hidden="true">', *_gaps(whole)]
-    for line in range(lines):
-        rows = timeline.overview[line * len(timeline.overview) // lines : (line + 1) * len(timeline.overview) // lines]
+    for line, silhouette in enumerate(timeline.outline):
         y, height = _n(2 + line * pitch), _n(max(pitch - 0.5, 0.6))
-        for tone, x, width in _silhouette(rows):
+        for tone, x, width in silhouette:
             parts.append(
                 f'<rect class="f c-{tone.value}" x="{_n(x)}%" y="{y}" width="{_n(width)}%" height="{height}"/>'
             )
@@ -272,21 +268,6 @@ def minimap(timeline: Timeline) -> SafeString:
     for x in (left, right):
         parts.append(f'<line class="grab" x1="{_n(x)}%" x2="{_n(x)}%" y1="12" y2="28"/>')
     return _svg([*parts, "</svg>"])
-
-
-def _silhouette(rows: Iterable[Iterable[Segment]]) -> Iterator[tuple[Tone, float, float]]:
-    """The segments of some rows as (tone, x, width), joined where they touch; failures last, so that they lie on top."""
-    segments = sorted((segment for row in rows for segment in row), key=lambda segment: segment.x)
-    for tone in sorted(Tone, key=lambda tone: tone is Tone.FAIL):
-        start = end = -1.0
-        for segment in (segment for segment in segments if segment.tone is tone):
-            if segment.x > end + SMALLEST_DOT:
-                if end >= 0:
-                    yield tone, start, max(end - start, SMALLEST_DOT)
-                start = segment.x
-            end = max(end, segment.x + segment.width)
-        if end >= 0:
-            yield tone, start, max(end - start, SMALLEST_DOT)
 
 
 _LEGEND: tuple[tuple[str, str, str], ...] = (

@@ -18,7 +18,7 @@ from runs.records import Names, Run, Step
 from runs.retry import Operation, Options, RetryPlan, count
 from runs.sources.openers import Openers
 from runs.state import place, retries
-from runs.timeline import Pattern, Row, Timeline, Tone, lay_out
+from runs.timeline import Pattern, Row, Timeline, Tone, lay_out, whole_of
 from runs.views.answers import answered, page
 from runs.wording import duration, plural
 
@@ -210,7 +210,7 @@ def _alike(each: Sequence[Mapping[str, object]]) -> Alike | None:
 
 def _drawn(run: Run, steps: tuple[Step, ...], plan: RetryPlan) -> Timeline:
     """The run as it was: what is kept as ghosts, what runs again as outlines."""
-    timeline = lay_out(run, steps, as_of=known_until(run, None)[0])
+    timeline = lay_out(whole_of(run, steps, as_of=known_until(run, None)[0]))
     again = {part.ordinal for part in plan.again if part.run == run.id}
     kept = {part.ordinal for part in plan.kept if part.run == run.id}
     return replace(timeline, rows=tuple(_marked(row, again, kept) for row in timeline.rows))

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from django.http import HttpRequest, HttpResponse
 
-from runs import following, links
+from runs import following, links, long_runs
 from runs.catalogue import Database, served
 from runs.clock import parse_instant
 from runs.diagnosis import diagnose, failing_step
 from runs.errors import AddressNotFound, BadFilter
 from runs.records import UNSUCCESSFUL, Run, Status, Usual
-from runs.timeline import Row, Span, Timeline, keep_ledger, lay_out, spans_of, zoom
+from runs.timeline import Row, Span, Timeline, Whole, keep_ledger, lay_out, spans_of, whole_of, zoom
 from runs.views.answers import page
 from runs.views.drawing import BLOCK
 from runs.views.live import tag_of, unchanged
@@ -60,7 +60,7 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
     if answer := unchanged(request, tag):
         return answer
     seen = known_as_of(database, database.read(lambda engine: read(database, engine, request, segment, tab)))
-    spans = spans_of(seen.steps, seen.as_of)
+    spans = long_runs.derived(seen.steps, ("spans", seen.as_of), lambda: spans_of(seen.steps, seen.as_of))
     context = {
         "here": "run",
         "slug": slug,
@@ -69,7 +69,9 @@ def run(request: HttpRequest, slug: str, segment: str, tab: str = "timeline") ->
         "seen": seen,
         "run": seen.run,
         "diagnosis": diagnose(seen.run, seen.steps, seen.as_of),
-        "ledger": keep_ledger(seen.run, seen.steps, seen.as_of, spans),
+        "ledger": long_runs.derived(
+            seen.steps, ("ledger", seen.as_of), lambda: keep_ledger(seen.run, seen.steps, seen.as_of, spans)
+        ),
         "bodies": [show(body) for body in seen.bodies],
         "step_body": show(seen.opened.body) if seen.opened and seen.opened.body else None,
         "tabs": _tabs(seen),
@@ -109,16 +111,16 @@ def _retries(database: Database, run: Run) -> dict[str, object]:
 def _draw(
     request: HttpRequest, seen: Snapshot, usual: Mapping[str, Usual], spans: Mapping[int, tuple[Span, ...]]
 ) -> Drawn:
+    fold = request.GET.get("gaps") != "show"
+
+    def whole() -> Whole:
+        return whole_of(seen.run, seen.steps, as_of=seen.as_of, opened=seen.branches, fold=fold, known=spans)
+
     timeline = lay_out(
-        seen.run,
-        seen.steps,
-        as_of=seen.as_of,
-        opened=seen.branches,
+        whole() if seen.branches else long_runs.derived(seen.steps, ("whole", seen.as_of, fold), whole),
         window=(_moment(request, "from"), _moment(request, "to")),
-        fold=request.GET.get("gaps") != "show",
         usual=usual,
         pick=lambda paths: _window(request, paths, seen),
-        known=spans,
     )
     last = timeline.first + len(timeline.rows)
     return Drawn(timeline, tuple(_blocks(timeline.rows, seen.opened)), timeline.total, timeline.first, last)
