@@ -372,6 +372,29 @@ def test_the_rest_of_a_job_that_was_stopped_is_planned_from_its_page(
     assert [get(PLAN, job=number).status for number in (2, "x", "9" * 30)] == [404] * 3
 
 
+def test_of_the_rest_only_what_can_be_planned_alike_is_and_it_says_what_is_not(
+    get: Callable[..., Page], post: Callable[..., Any], asleep: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ["zoo/wf-body-error", "zoo/wf-declined"]
+    job = post(PLAN, **confirmed(get(PLAN, run=chosen))).headers["Location"]
+    Job.objects.update(finished_at=clock.now())
+    Item.objects.update(result="skipped")
+    assert "job=1" not in get(job).text, "it came to its end, and what was skipped had changed"
+    Item.objects.update(result="failed")
+    assert "job=1" in get(job).text
+    declined = Item.objects.get(run="wf-declined")
+    for column, value in (("options", {**declined.options, "pin": "v9"}), ("place", "/another.sqlite")):
+        Item.objects.filter(pk=declined.pk).update(**{column: value})
+        page = get(PLAN, job=1)
+        assert [line.partition(" ")[0] for line in page.planned] == chosen[:1]
+        assert "1 run is not among them: options were chosen for them, or another file is served" in page.words
+        Item.objects.filter(pk=declined.pk).update(**{column: getattr(declined, column)})
+    monkeypatch.setattr(bulk, "MOST", 1)
+    page = get(PLAN, job=1)
+    assert len(page.planned) == 1
+    assert "2 are left: these are the first 1." in page.words
+
+
 def test_a_long_job_shows_what_needs_a_look_and_all_when_asked(
     get: Callable[..., Page], post: Callable[..., Any], zoo: Path, asleep: None
 ) -> None:

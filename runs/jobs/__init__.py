@@ -7,9 +7,9 @@ only record a job and wake that process: its database is shown on our own pages,
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from runs import engine_servers, planning, retrying
+from runs import engine_servers, planning, retrying, selection
 from runs.addresses import PATTERN, encode
 from runs.catalogue import Database, served
 from runs.errors import BadBody, BadCount, JobNotFound
@@ -18,7 +18,8 @@ from runs.retry import Options
 from runs.selection import Reference
 from runs.state import jobs as recorded
 from runs.state import place
-from runs.state.models import Job
+from runs.state.models import Item, Job
+from runs.state.retries import options_of
 from runs.wording import plural
 
 PLAN_ADDRESS = re.compile(rf"/api/v1/databases/(?P<slug>[A-Za-z0-9_.~-]+)/runs/(?P<run>{PATTERN})/(?:retry/)?")
@@ -35,6 +36,15 @@ class Chosen:
     run: str
     options: Options
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is left of a job to be planned once more, and how many runs are not: options were chosen for them, or another file is
+    served under their database's name."""
+
+    references: tuple[Reference, ...]
+    left_out: int
 
 
 def start(chosen: Sequence[Chosen], reason: str, count: int, who: str, where: str, *, key: str = "") -> Job:
@@ -103,6 +113,14 @@ def named(text: str) -> Job:
     return job_of(int(text))
 
 
-def rest_of(job: Job) -> tuple[Reference, ...]:
-    """Its runs of which nothing was appended."""
-    return tuple(Reference(item.database, encode(item.run)) for item in recorded.rest_of(job))
+def rest_of(job: Job) -> Rest:
+    """Its runs of which nothing is known to have been appended."""
+    places = {database.slug: database.source.place for database in served().databases()}
+    items = recorded.rest_of(job)
+    alike = [item for item in items if item.place == places.get(item.database) and _is_plain(item)]
+    return Rest(tuple(Reference(item.database, encode(item.run)) for item in alike), len(items) - len(alike))
+
+
+def _is_plain(item: Item) -> bool:
+    """Whether nothing was chosen for it but what fits it best, as several that are planned at once."""
+    return replace(options_of(item), held=selection.CHOSEN.held) == selection.CHOSEN

@@ -20,6 +20,7 @@ from runs.sources.openers import openers
 from runs.views.answers import answered
 from runs.views.retry import held
 from runs.views.runs import asked_of, databases_of
+from runs.wording import plural
 
 KNOWN = 12  # sentences about what to know first; what is said of fewer runs stands in their own plans
 OPENED = 60  # runs of all groups together that are shown unfolded
@@ -127,7 +128,8 @@ def _chosen(request: HttpRequest) -> Chosen:
     if "planned" in request.POST:
         return Chosen(tuple(reference for reference, _ in _planned(request)))
     if number := request.GET.get("job"):
-        return Chosen(jobs.rest_of(jobs.named(number)))
+        rest = jobs.rest_of(jobs.named(number))
+        return Chosen(rest.references[:MOST], tuple(_left(rest)))
     named = request.POST.getlist("run") or request.GET.getlist("run")
     if named or not request.GET.get("status"):
         return Chosen(tuple(map(selection.reference, named)))
@@ -142,6 +144,16 @@ def _chosen(request: HttpRequest) -> Chosen:
         planning.require_allowed(database.slug)
     found = selection.matching(allowed, where)
     return Chosen(found.references, tuple(_notes([d.slug for d in databases if d not in allowed], found)))
+
+
+def _left(rest: jobs.Rest) -> Iterator[str]:
+    if len(rest.references) > MOST:
+        yield f"{len(rest.references):,} are left: these are the first {MOST:,}. Retry them, then those that are left."
+    if rest.left_out:
+        yield (
+            f"{plural(rest.left_out, 'run is', 'runs are')} not among them: options were chosen for them, or another file is "
+            "served under their database’s name. Plan them one by one."
+        )
 
 
 def _notes(off: Sequence[str], found: selection.Matching) -> Iterator[str]:

@@ -1,13 +1,12 @@
 """Jobs: several retries that go on whether or not anybody looks, and the list of all retries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.views.decorators.http import require_POST
 
 from runs import jobs, links, planning
 from runs.records import Status
-from runs.selection import Reference
 from runs.state import jobs as recorded
 from runs.state import place, retries
 from runs.state.models import Item, Job
@@ -66,7 +65,7 @@ def job(request: HttpRequest, number: int) -> HttpResponse:
         "done": counts.get("done", 0),
         "held": counts.get(recorded.HELD, 0),
         "items": [(item, _LOOKS[item.result]) for item in (items if everything else _first(items))],
-        "rest": links.plans_page(f"job={number}") if found.finished_at and _may_be_planned(jobs.rest_of(found)) else "",
+        "rest": links.plans_page(f"job={number}") if _has_rest(found, counts) else "",
         "more": 0 if everything else max(0, len(items) - SHOWN),
     }
     return page(request, "runs/job.html", context)
@@ -84,7 +83,11 @@ def _first(items: Sequence[Item]) -> list[Item]:
     return ranked[:SHOWN]
 
 
-def _may_be_planned(rest: Sequence[Reference]) -> bool:
+def _has_rest(found: Job, counts: Mapping[str, int]) -> bool:
+    """Whether there is something left to be planned: of a job that came to its end, only what failed can be."""
+    if not found.finished_at or not (found.stopped or counts.get("failed")):
+        return False
+    rest = jobs.rest_of(found).references
     return bool(rest) and all(planning.allowed(slug) for slug in {one.slug for one in rest})
 
 
