@@ -30,10 +30,10 @@ RARELY = 9  # times as long as a count took, until the next of a file that has c
 SELDOM = 99  # the same, where only time went on
 STAYS_TRUE = 15  # seconds that counts of what is due stay true enough; of more files, as many times longer
 KEPT = 8192  # answers
-# A locked file is waited for; a few threads keep such files from delaying all that come after them. While each is read at
-# once, threads would only cost.
+# A locked file is waited for; a few threads keep such files from delaying all that come after them. Where all are read this
+# soon, in seconds, threads would only cost.
 READ_TOGETHER = 4
-QUICK = 0.02  # seconds
+QUICK = 0.1
 COUNTED_TOGETHER = 2
 
 
@@ -142,8 +142,8 @@ def counted(
 def read_each(databases: Sequence[Readable], work: Callable[[str, Engine], T]) -> tuple[T | DurascopeError, ...]:
     """What ``work(slug, engine)`` returns for each database, in their order, or the error that kept it from that."""
     answers: list[T | DurascopeError] = []
+    began = time.monotonic()
     for database in databases:
-        began = time.monotonic()
         answers.append(_read(database, work))
         if time.monotonic() - began > QUICK:
             break
