@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from runs import appending, clock, errors, links, planning, releasing
 from runs.catalogue import Database
@@ -9,8 +10,9 @@ from runs.engines.base import Engine
 from runs.errors import AlreadyRetried, AppendRefused, AppendUnsure, DurascopeError, RunNotFound
 from runs.records import Run
 from runs.retry import FollowUp, Operation, Retryable, Trace
+from runs.sources.files import look
 from runs.sources.writing import REPLACED
-from runs.state import retries
+from runs.state import jobs, retries
 from runs.state.models import Progress, Retry
 from runs.state.place import is_kept
 
@@ -72,30 +74,10 @@ def settled(database: Database, begun: Retry) -> Retry:
     """Ends a retry whose process did not answer, by what the database says. Every retry's rows carry the moment that was recorded
     for it alone: where they do, it was appended; where none does, it was not, and can be tried again if its plan is still the
     same. What can't be told is said to be so; while the database can't be read, nothing is, and the retry stays as it is."""
-    try:
-        trace = database.read(lambda engine: _trace(engine, begun))
-        if trace.new_run:
-            held = releasing.found(database, begun, trace.new_run) if retries.options_of(begun).held else None
-            return held or retries.found_appended(begun, trace.new_run)
-        found, digest, _ = planning.made(database, begun.run, retries.options_of(begun))
-    except RunNotFound as problem:
-        return _unsure(begun, str(problem))
-    except DurascopeError:
-        return begun
-    if digest == begun.digest:  # every append changes its plan
-        failure = DurascopeError("Nothing was appended: the process that appends ended early.")
-        return retries.ended(begun, Progress.FAILED, failure, keep_key=False)
-    if appending.file_of(digest) != appending.file_of(begun.digest):
-        return _unsure(begun, REPLACED)
-    if trace.unsure:
-        return _unsure(begun, trace.unsure)
-    if found.earlier:
-        another = AlreadyRetried(
-            f"{found.earlier} was appended by somebody else, as by another Durascope.", run=found.earlier
-        )
-        return retries.ended(begun, Progress.REFUSED, another, in_the_way=found.earlier)
-    changed = AppendRefused(f"It changed meanwhile. {found.reason}".rstrip(), remedy=appending.LOOK_AGAIN)
-    return retries.ended(begun, Progress.REFUSED, changed)
+    found = _settled(database, begun)
+    if found.progress != Progress.ASKED:
+        jobs.told(found)
+    return found
 
 
 def is_overdue(begun: Retry) -> bool:
@@ -124,11 +106,46 @@ def error_of(ended: Retry) -> DurascopeError:
     return error
 
 
+def _settled(database: Database, begun: Retry) -> Retry:
+    try:
+        trace = database.read(lambda engine: _trace(engine, begun))
+        if trace.new_run:
+            held = releasing.found(database, begun, trace.new_run) if retries.options_of(begun).held else None
+            return held or retries.found_appended(begun, trace.new_run, trace.operation)
+        found, digest, _ = planning.made(database, begun.run, retries.options_of(begun))
+    except RunNotFound as problem:
+        return _unsure(begun, str(problem))
+    except DurascopeError:
+        return _unsure(begun, REPLACED) if _is_replaced(database, begun) else begun
+    if digest == begun.digest:  # every append changes its plan
+        failure = DurascopeError("Nothing was appended: the process that appends ended early.")
+        return retries.ended(begun, Progress.FAILED, failure, keep_key=False)
+    if appending.file_of(digest) != appending.file_of(begun.digest):
+        return _unsure(begun, REPLACED)
+    if trace.unsure:
+        return _unsure(begun, trace.unsure)
+    if found.earlier:
+        another = AlreadyRetried(
+            f"{found.earlier} was appended by somebody else, as by another Durascope.", run=found.earlier
+        )
+        return retries.ended(begun, Progress.REFUSED, another, in_the_way=found.earlier)
+    changed = AppendRefused(f"It changed meanwhile. {found.reason}".rstrip(), remedy=appending.LOOK_AGAIN)
+    return retries.ended(begun, Progress.REFUSED, changed)
+
+
 def _trace(engine: Engine, begun: Retry) -> Trace:
     if not isinstance(engine, Retryable):
         return Trace(unsure=f"Durascope only reads {engine.label}.")
     operation = Operation(begun.operation) if begun.operation else None
     return engine.trace(begun.run, operation, begun.asked_at)
+
+
+def _is_replaced(database: Database, begun: Retry) -> bool:
+    """Whether another file lies there, as far as can be seen without reading it."""
+    try:
+        return appending.file_mark(look(Path(database.source.place)).identity) != appending.file_of(begun.digest)
+    except DurascopeError:
+        return False
 
 
 def _unsure(begun: Retry, words: str) -> Retry:

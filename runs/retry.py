@@ -202,9 +202,10 @@ class FollowUp:
 @dataclass(frozen=True, slots=True)
 class Trace:
     """What the rows tell of a retry whose process was ended before it could say what it did. ``new_run``: the run that goes on,
-    where it was appended; ``unsure``: why that can't be told, in words. Both empty: nothing of it is there."""
+    where it was appended, and by which ``operation``; ``unsure``: why that can't be told, in words. Neither: nothing is there."""
 
     new_run: str = ""
+    operation: Operation | None = None
     unsure: str = ""
 
 

@@ -5,7 +5,7 @@ appended paused, released. What pages, the JSON interface, the command and jobs 
 from dataclasses import dataclass
 from pathlib import Path
 
-from runs import appending, engine_servers, following, planning, releasing
+from runs import appending, engine_servers, following, links, planning, releasing
 from runs.appending import Appender
 from runs.catalogue import Database
 from runs.errors import AppendRefused, AppendUnsure, BadReason, DurascopeError, NotEligible, RunNotFound
@@ -97,7 +97,8 @@ def _appended(database: Database, begun: Retry, chosen: Options, appender: Appen
     except AppendUnsure as problem:
         settled = following.settled(database, begun)
         if settled.progress == Progress.ASKED:
-            raise  # the database can't be read at this moment: it is settled when it can
+            # The database can't be read at this moment: it is settled when somebody looks, and it can.
+            raise AppendUnsure(problem.detail, remedy=f"Look at {links.retry_page(begun.pk)}.") from problem
         if settled.progress in retries.THERE:
             return settled
         raise following.error_of(settled) from problem

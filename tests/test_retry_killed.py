@@ -16,12 +16,13 @@ import pytest
 
 from runs import appending, following, planning, retrying
 from runs.catalogue import Database
-from runs.errors import AppendRefused, AppendUnsure, DurascopeError
+from runs.errors import AppendRefused, AppendUnsure, DatabaseLocked, DurascopeError
 from runs.retry import Operation, Options
 from runs.retrying import Resumed
 from runs.sources.sqlite import SqliteSource
+from runs.sources.writing import REPLACED
 from runs.state import audit
-from runs.state.models import Progress, Retry
+from runs.state.models import Item, Job, Progress, Retry
 from tests.bulk import differences, is_sound
 
 ROOT = Path(__file__).parent.parent
@@ -115,6 +116,10 @@ def killed(database: Database, run_id: str, moment: str) -> Retry:
     return begun
 
 
+def locked(*_: object) -> None:
+    raise DatabaseLocked
+
+
 def do(database: Database, statement: str, *params: object) -> None:
     """As the engine, or somebody else, writes it."""
     with closing(sqlite3.connect(database.source.place)) as connection, connection:
@@ -191,6 +196,44 @@ def test_a_job_goes_on_with_one_that_was_killed_and_appends_it_once(
     assert retrying.append(database, *asked, key=KEY, resumes=Resumed()).pk == done.pk
     assert differences(before, Path(database.source.place)) == changes
     assert is_sound(Path(database.source.place))
+
+
+@EACH_KIND
+def test_what_is_found_out_after_its_job_went_on_is_the_result_there(
+    kind: Any, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, run_id = opened(kind)
+    begun = killed(database, run_id, "after")
+    Retry.objects.update(operation="")
+    job = Job.objects.create(reason="mended", who="ada", where="/", asked_at=begun.asked_at)
+    Item.objects.create(
+        job=job, position=0, database="it", run=run_id, retry=begun, result="failed", detail="Not known."
+    )
+    monkeypatch.setenv("DURASCOPE_NOW", LATER)
+    found = following.retry(begun.pk, database)
+    assert found.progress == Progress.APPENDED
+    assert found.operation == getattr(kind, "value", "fork")
+    assert Item.objects.values_list("result", "detail").get() == ("done", "")
+
+
+def test_while_the_database_cannot_be_read_it_stays_as_it_is_unless_it_is_another(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, run_id = opened(Operation.FORK)
+    place, aside = Path(database.source.place), tmp_path / "aside.sqlite"
+    with monkeypatch.context() as patched:
+        patched.setattr(appending, "COMMAND", (sys.executable, "-P", "-c", appends("after")))
+        patched.setattr(Database, "read", locked)
+        with pytest.raises(AppendUnsure, match=r"Look at /retries/1/\."):
+            retry(database, run_id)
+    begun = Retry.objects.get()
+    assert begun.progress == Progress.ASKED
+    monkeypatch.setenv("DURASCOPE_NOW", LATER)
+    place.rename(aside)
+    assert following.retry(begun.pk, database).progress == Progress.ASKED
+    place.write_bytes(b"no database" * 100)
+    replaced = following.retry(begun.pk, database)
+    assert (replaced.progress, REPLACED in replaced.detail) == (Progress.UNSURE, True)
 
 
 @pytest.mark.parametrize("kind", ITSELF)

@@ -16,6 +16,7 @@ Row = tuple[str, str, str, Options, str, str]  # slug, place, run, options, dige
 
 _CONFIRMED = ("database", "run", "digest")  # what makes a run of one job that of another
 HELD = "held"  # the result of a run whose retry was appended paused, and waits for its release
+_RESULTS = {Progress.APPENDED: "done", Progress.HELD: HELD, Progress.REFUSED: "skipped"}
 
 
 def begin(rows: Sequence[Row], reason: str, who: str, where: str, key: str) -> Job:
@@ -86,7 +87,7 @@ def items_of(job: Job) -> list[Item]:
 
 
 def rest_of(job: Job) -> list[Item]:
-    """The runs of a job of which nothing was appended: not tried, skipped or failed."""
+    """The runs of a job of which nothing is known to have been appended: not tried, skipped or failed."""
     return list(job.items.exclude(result__in=("done", HELD)))
 
 
@@ -108,12 +109,9 @@ def result(item: Item, word: str, detail: str = "", retry: Retry | None = None) 
 
 
 def told(retry: Retry) -> None:
-    """A run of a job whose retry waited for its release gets the result that this came to."""
-    if retry.progress == Progress.HELD:
-        Item.objects.filter(retry=retry, result=HELD).update(detail=retry.detail)
-    else:
-        word = "done" if retry.progress == Progress.APPENDED else "skipped"
-        Item.objects.filter(retry=retry, result=HELD).update(result=word, detail=retry.detail)
+    """A run of a job whose retry came to something afterwards gets that as its result."""
+    word = _RESULTS.get(Progress(retry.progress), "failed")
+    Item.objects.filter(retry=retry).update(result=word, detail=retry.detail)
 
 
 def finish(number: int, stopped: str) -> None:

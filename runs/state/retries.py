@@ -74,9 +74,10 @@ def describe(retry: Retry, done: Appended) -> None:
     retry.rows = list(done.rows)
 
 
-def found_appended(retry: Retry, new_run: str) -> Retry:
+def found_appended(retry: Retry, new_run: str, operation: Operation | None) -> Retry:
     """Ends a retry whose process was killed after it had appended; which rows, only the database tells."""
     retry.progress = Progress.APPENDED
+    retry.operation = operation or retry.operation
     retry.new_run = new_run
     retry.appended_at = retry.asked_at
     with transaction.atomic():

@@ -18,6 +18,7 @@ from runs.records import Names, Run, Step
 from runs.retry import Operation, Options, RetryPlan, count
 from runs.sources.openers import Openers
 from runs.state import place, retries
+from runs.state.models import Progress
 from runs.timeline import Pattern, Row, Timeline, Tone, lay_out, whole_of
 from runs.views.answers import answered, page
 from runs.wording import duration, plural
@@ -119,7 +120,8 @@ def retry(request: HttpRequest, number: int) -> HttpResponse:
     """``GET /retries/<number>/``: one retry, followed until its run has ended."""
     database = _database_of(number)
     followed = following.follow(database, following.retry(number, database))
-    over = followed.run is not None and followed.run.status.finished
+    unknown = followed.retry.progress == Progress.ASKED
+    over = not unknown and (followed.run is None or followed.run.status.finished)
     context = {
         "here": "retries",
         "slug": database.slug,
@@ -129,7 +131,7 @@ def retry(request: HttpRequest, number: int) -> HttpResponse:
         "run": followed.run,
         "taken_up": _taken_up(followed),
         # What the engine does shows in the file; how long it has not done it, in the time alone: so the page always asks anew.
-        "live_tag": "" if over or followed.run is None else "follow",
+        "live_tag": "" if over else "follow",
         "take_back": statements.taking_back(followed.retry.rows)
         if followed.run is not None and followed.follow_up.taken_up_after is None
         else "",

@@ -211,7 +211,7 @@ class Dbos:
         retry_checks.check_appended(self._snapshot, plan)
 
     def trace(self, run_id: str, operation: Operation | None, moment: datetime) -> Trace:
-        return Trace(retry_facts.made_at(self._snapshot, run_id, moment))
+        return Trace(retry_facts.made_at(self._snapshot, run_id, moment), Operation.FORK)
 
     def follow(self, plan_run: str, new_run: str, appended_at: datetime) -> FollowUp:
         return retry_workers.follow(self._snapshot, new_run, appended_at)

@@ -14,7 +14,9 @@ from runs.engines.obelisk.shapes import instant, text
 from runs.retry import Operation, Trace
 from runs.sources.base import Reader, Value
 
-_MADE = "SELECT 1 FROM {schema}t_state s WHERE s.execution_id = :id AND s.created_at = :moment"
+_MADE = """SELECT 1 FROM {schema}t_state s JOIN {schema}t_execution_log l ON l.execution_id = s.execution_id AND l.version = 0
+WHERE s.execution_id = :id AND s.created_at = :moment
+    AND (l.json_value->>'$.created.metadata.retry-cut' IS NOT NULL) = :cut"""
 _WRITTEN = """SELECT 1 FROM {schema}t_execution_log l
 WHERE l.execution_id = :id AND l.created_at = :moment AND l.variant = :variant"""
 _DUE = "SELECT 1 FROM {schema}t_delay d WHERE d.execution_id = :id AND d.expires_at = :moment"
@@ -33,17 +35,21 @@ def trace(reader: Reader, run_id: str, operation: Operation | None, moment: date
     wanted = tuple(Operation) if operation is None else (operation,)
     for each in wanted:
         if new_run := _FOUND[each](reader, run_id, at):
-            return Trace(new_run)
+            return Trace(new_run, each)
     return Trace(unsure=_ended(reader, run_id, at)) if Operation.SKIP_DELAY in wanted else Trace()
 
 
-def _made(reader: Reader, run_id: str, at: Value) -> str:
-    """The new execution: one of those whose ids follow from that of the run."""
-    try:
-        ids = numbered(reader, run_id)
-    except Ineligible:  # no id that the engine makes: nothing is derived from it
-        return ""
-    return next((each for each in ids if reader.rows(_MADE, {"id": each, "moment": at})), "")
+def _made(*, cut: bool) -> Callable[[Reader, str, Value], str]:
+    """What looks for the new execution, among those whose ids follow from that of the run; ``cut``: it says where it was forked."""
+
+    def made(reader: Reader, run_id: str, at: Value) -> str:
+        try:
+            ids = numbered(reader, run_id)
+        except Ineligible:  # no id that the engine makes: nothing is derived from it
+            return ""
+        return next((each for each in ids if reader.rows(_MADE, {"id": each, "moment": at, "cut": cut})), "")
+
+    return made
 
 
 def _written(variant: str) -> Callable[[Reader, str, Value], str]:
@@ -60,8 +66,8 @@ def _due(reader: Reader, run_id: str, at: Value) -> str:
 
 
 _FOUND: Mapping[Operation, Callable[[Reader, str, Value], str]] = {
-    Operation.FORK: _made,
-    Operation.RUN_AGAIN: _made,
+    Operation.FORK: _made(cut=True),
+    Operation.RUN_AGAIN: _made(cut=False),
     Operation.RETRY_NOW: _written("unlocked"),
     Operation.UNPAUSE: _written("unpaused"),
     Operation.SKIP_DELAY: _due,
