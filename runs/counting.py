@@ -2,8 +2,8 @@
 
 A small file is counted while its page waits. A large one is counted in a thread of its own: whoever asks waits a moment
 for it, then gets the last answer, or none yet. One that changes all the time is counted as often as a page looks, not for each
-that does, since an engine waits for whoever reads its file; and a large one a tenth of the time at most. The answers of one
-process are its own.
+that does, since an engine waits for whoever reads its file; and a large one a tenth of the time at most, or a hundredth where
+it has no -wal, in which an engine could write meanwhile. The answers of one process are its own.
 """
 
 import threading
@@ -27,7 +27,7 @@ BURST = 4  # changes of a small file that are counted as they come before that h
 AT_ONCE = 100  # small files that a page waits for; of more, the rest are counted as large ones are
 PATIENCE = 0.05  # seconds that a page waits for the others together
 RARELY = 9  # times as long as a count took, until the next of a file that has changed
-SELDOM = 99  # the same, where only time went on
+SELDOM = 99  # the same, where only time went on, or whoever writes has to wait for those that read
 STAYS_TRUE = 15  # seconds that counts of what is due stay true enough; of more files, as many times longer
 KEPT = 8192  # answers
 # A locked file is waited for; a few threads keep such files from delaying all that come after them. Where all are read this
@@ -165,6 +165,11 @@ def _is_small(database: Countable) -> bool:
     return facts is None or facts.size_bytes <= SMALL
 
 
+def _holds_writers_up(database: Countable) -> bool:
+    facts = database.source.facts()
+    return facts is not None and not facts.has_wal
+
+
 def _left(key: _Key, now: float) -> float:
     kept = _kept.get(key)
     return BURST if kept is None else min(BURST, kept.left + (now - kept.ended) / EVERY)
@@ -190,7 +195,7 @@ def _start(database: Countable, key: _Key, state: tuple[str, int], work: Callabl
             done: Future[object] = Future()
             done.set_result(kept.answer)
             return _Begun(done, kept.state, kept.at)
-        pause = SELDOM if _is_same_file(key, state) else RARELY
+        pause = SELDOM if _is_same_file(key, state) or _holds_writers_up(database) else RARELY
         if kept is not None and time.monotonic() < kept.ended + max(pause * kept.took, EVERY):
             return None
         if not _threads:

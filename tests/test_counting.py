@@ -116,7 +116,8 @@ def test_a_large_file_is_not_waited_for_and_counted_once_for_all_who_ask(large: 
 def test_a_large_file_that_changed_shows_its_last_answer_as_such_until_it_is_counted_again(
     large: Database, counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "RARELY", 0)
+    monkeypatch.setattr(counting, "SELDOM", 0)
+    monkeypatch.setattr(counting, "EVERY", 0.01)
     assert eventually(lambda: ask(large, counter) is not None)
     add_a_run(large)
     counter.may_go_on.clear()
@@ -160,7 +161,7 @@ def test_what_was_begun_before_a_large_file_changed_is_not_of_the_file_as_it_is(
 def test_a_large_file_that_changes_all_the_time_is_not_counted_all_the_time(
     large: Database, counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "RARELY", 10**9)
+    monkeypatch.setattr(counting, "SELDOM", 10**9)
     assert eventually(lambda: ask(large, counter) is not None)
     for _ in range(5):
         add_a_run(large)
@@ -172,6 +173,29 @@ def test_a_large_file_that_changes_all_the_time_is_not_counted_all_the_time(
     answer = ask(large, counter, waits=True)
     assert answer is not None
     assert (answer.answer, answer.fresh) == (57, True)
+
+
+def test_a_large_file_is_counted_more_often_where_an_engine_can_write_meanwhile(
+    large: Database, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "EVERY", 0.01)
+    monkeypatch.setattr(counting, "RARELY", 0)
+    monkeypatch.setattr(counting, "SELDOM", 10**9)
+    assert eventually(lambda: ask(large, counter) is not None)
+    with closing(sqlite3.connect(large.source.place)) as engine_s:
+        add_a_run(large)
+        time.sleep(0.05)
+        answer = ask(large, counter)
+        assert answer is not None
+        assert (answer.answer, answer.fresh, counter.times) == (52, False, 1)
+        engine_s.execute("PRAGMA journal_mode = WAL")
+        engine_s.execute("CREATE TABLE filler (text)")
+
+        def is_new() -> bool:
+            answer = ask(large, counter)
+            return answer is not None and (answer.answer, answer.fresh) == (53, True)
+
+        assert eventually(is_new)
 
 
 def test_a_small_file_that_changes_all_the_time_is_not_counted_for_each_of_its_pages(

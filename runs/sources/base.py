@@ -23,10 +23,12 @@ class Opened(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What the file system says: total size with its -wal in bytes, and the newest modification."""
+    """What the file system says: total size with its -wal in bytes, the newest modification, and whether there is a -wal: without
+    one, whoever writes has to wait for those that read."""
 
     size_bytes: int
     modified_at: datetime
+    has_wal: bool
 
 
 class Reader(Protocol):

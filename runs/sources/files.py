@@ -110,7 +110,7 @@ class FileState:
     def facts(self) -> FileFacts:
         marks = [mark for mark in (self.main, self.wal) if mark]
         newest = max(mark.modified_ns for mark in marks)
-        return FileFacts(size_bytes=sum(mark.size for mark in marks), modified_at=_instant(newest))
+        return FileFacts(sum(mark.size for mark in marks), _instant(newest), has_wal=self.wal is not None)
 
 
 def look(path: Path) -> FileState:
