@@ -9,6 +9,7 @@ Instants that are only known at the append are ``Now``; a digest leaves them out
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -117,6 +118,14 @@ Change: TypeAlias = Insert | Copy | Copies | Update
 def count(changes: Iterable[Change]) -> int:
     """How many rows they change."""
     return sum(len(change.each) if isinstance(change, Copies) else 1 for change in changes)
+
+
+def count_by_table(changes: Iterable[Change]) -> Counter[str]:
+    """How many rows of each table they change."""
+    found: Counter[str] = Counter()
+    for change in changes:
+        found[change.table] += count([change])
+    return found
 
 
 @dataclass(frozen=True, slots=True)

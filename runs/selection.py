@@ -5,7 +5,6 @@ what is confirmed is every plan by its own digest, so they need not be of one in
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +16,7 @@ from runs.errors import BadFilter, DurascopeError, QueryTooSlow, RunNotFound
 from runs.filters import Filter
 from runs.merge import merged_runs
 from runs.records import UNSUCCESSFUL, Run, Status
-from runs.retry import Change, Operation, Options, RetryPlan, count
+from runs.retry import Operation, Options, RetryPlan, count_by_table
 from runs.sources.base import Reader
 
 MOST = 1000  # runs that are planned, and retried, together
@@ -157,19 +156,11 @@ def _outlined(one: Reference, run: Run, plan: RetryPlan, digest: str) -> Outline
         plan.eligible,
         plan.reason,
         plan.new_run,
-        rows=_rows(plan.changes),
+        rows=dict(count_by_table(plan.changes)),
         also=frozenset(part.run for part in plan.again) - {run.id},
         known=(*plan.effects, *plan.warnings),
         digest=digest if plan.eligible else "",
     )
-
-
-def _rows(changes: Iterable[Change]) -> dict[str, int]:
-    """How many rows of each table are changed."""
-    found: Counter[str] = Counter()
-    for change in changes:
-        found[change.table] += count([change])
-    return dict(found)
 
 
 def _without_doubles(outlines: Sequence[Outline]) -> list[Outline]:

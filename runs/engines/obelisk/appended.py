@@ -12,7 +12,7 @@ from runs.engines.obelisk.executions import SUCCEEDED
 from runs.engines.obelisk.rows import DELAY, LOG, RESPONSE, STATE, STATE_COLUMNS
 from runs.engines.obelisk.shapes import compact
 from runs.errors import AppendRefused
-from runs.retry import Operation, RetryPlan, Update, count
+from runs.retry import Operation, RetryPlan, Update, count_by_table
 from runs.sources.base import Reader, Value
 
 HOLDING = frozenset({"paused", "unpaused"})
@@ -94,10 +94,7 @@ def _check_new(reader: Reader, plan: RetryPlan) -> None:
     """A new run with everything derived from it: all of its rows are ours."""
     origin = plan.run if plan.operation is Operation.FORK else ""
     demand(plan.new_run.removeprefix("E_") != _ulid(plan.run), "The new run is not a new one.")
-    planned: Counter[str] = Counter()
-    for change in plan.changes:
-        planned[change.table] += count([change])
-    check_tree(reader, origin, plan.new_run, planned)
+    check_tree(reader, origin, plan.new_run, count_by_table(plan.changes))
 
 
 def check_tree(reader: Reader, origin: str, new_run: str, planned: Counter[str] | None = None) -> None:
