@@ -350,6 +350,11 @@ def _text(value: object) -> object:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
+def mark_at(place: str) -> str:
+    """The mark of the file that lies there now. Raises Unreadable."""
+    return file_mark(look(Path(place)).identity)
+
+
 def file_mark(identity: Identity) -> str:
     device, inode = identity
     return hashlib.sha256(f"{device}:{inode}".encode()).hexdigest()[:16]

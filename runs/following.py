@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from runs import appending, clock, errors, links, planning, releasing
 from runs.catalogue import Database
@@ -10,7 +9,6 @@ from runs.engines.base import Engine
 from runs.errors import AlreadyRetried, AppendRefused, AppendUnsure, DurascopeError, RunNotFound
 from runs.records import Run
 from runs.retry import FollowUp, Operation, Retryable, Trace
-from runs.sources.files import look
 from runs.sources.writing import REPLACED
 from runs.state import jobs, retries
 from runs.state.models import Progress, Retry
@@ -143,7 +141,7 @@ def _trace(engine: Engine, begun: Retry) -> Trace:
 def _is_replaced(database: Database, begun: Retry) -> bool:
     """Whether another file lies there, as far as can be seen without reading it."""
     try:
-        return appending.file_mark(look(Path(database.source.place)).identity) != appending.file_of(begun.digest)
+        return appending.mark_at(database.source.place) != appending.file_of(begun.digest)
     except DurascopeError:
         return False
 

@@ -8,13 +8,12 @@ while the server is asked.
 from pathlib import Path
 
 from runs import holding
-from runs.appending import file_mark, file_of
+from runs.appending import file_of, mark_at
 from runs.catalogue import Database
 from runs.engines.base import Engine
 from runs.errors import AppendRefused, DurascopeError, ReplayDiverged, RunNotFound
 from runs.holding import Waiting
 from runs.retry import Held, Holding, Outcome, Verdict
-from runs.sources.files import look
 from runs.state import waiting
 from runs.state.models import Progress, Retry
 from runs.state.waiting import By
@@ -48,7 +47,7 @@ def settled(database: Database, retry: Retry) -> Retry:
     if retry.progress != Progress.HELD:
         return retry
     try:
-        if _mark(database) != _of(retry).mark:
+        if mark_at(database.source.place) != _of(retry).mark:
             return retry  # another file: what it holds says nothing of this retry
         held, is_there = database.read(lambda engine: _look(engine, retry.new_run))
     except DurascopeError:
@@ -139,7 +138,3 @@ def _words(problem: DurascopeError) -> str:
 
 def _of(retry: Retry) -> Waiting:
     return Waiting(retry.run, retry.new_run, file_of(retry.digest), tuple(retry.rows))
-
-
-def _mark(database: Database) -> str:
-    return file_mark(look(Path(database.source.place)).identity)
